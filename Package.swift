@@ -1,0 +1,80 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Modules point one way: a target may import the vmsync targets that it lists here, all of them in lower rows.
+// The rows and the reason of each arrow stand in ARCHITECTURE.md.
+
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+/// A library target of this package under the strict settings.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+/// The tests of `name`; they see what a user of the module sees, never its internals.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "vmsync",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "vmsync", targets: ["vmsync"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2"),
+    ],
+    targets: [
+        // Row 0: words everybody uses, protocol libraries that know nothing of vmsync, and C.
+        module("VMSyncCore"),
+        .target(name: "CVMSyncLinux"),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        module("QMP", [log, nioCore, nioPosix]),
+        module("NBD", [log, nioCore, nioPosix]),
+
+        // Row 1: pure decisions and formats: no I/O, no clock, no await.
+        module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
+        module("VMSyncPolicy", ["VMSyncCore"]),
+
+        // Row 2: one live machine; the wire; the stores.
+        module("VMSyncMachine", ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
+        module("VMSyncAPI", ["VMSyncCore", log, nioCore, httpClient]),
+        module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "CVMSyncLinux", grdb, log]),
+
+        // Row 3: one VM's state on one device.
+        module("VMSyncReplica", ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
+
+        // Row 4: the sync server; a device's daemon.
+        module("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", hummingbird, crypto, lifecycle, log]),
+        module("VMSyncDevice", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", hummingbird, crypto, lifecycle, log, subprocess]),
+
+        // Row 5: the command line.
+        .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log], swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,1 @@
+#include "cvmsync_linux.h"

@@ -1,0 +1,4 @@
+import ArgumentParser
+import VMSyncServer
+import VMSyncDevice
+print("vmsync")
