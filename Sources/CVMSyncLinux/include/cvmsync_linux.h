@@ -1,1 +1,5 @@
+// C that Swift cannot call by itself. No logic here.
+
 #pragma once
+#include "dirty_tracking.h"
+#include "sparse_files.h"

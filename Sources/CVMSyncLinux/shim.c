@@ -1,1 +1,0 @@
-#include "cvmsync_linux.h"

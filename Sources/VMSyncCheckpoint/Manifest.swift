@@ -1,0 +1,53 @@
+import VMSyncCore
+
+/// What a checkpoint says of itself; the last part of a pack (docs/format/checkpoint.md, "Manifest").
+package struct Manifest: Hashable, Sendable, Codable {
+    package enum Kind: String, Sendable, Codable {
+        /// The VM goes on from it.
+        case live
+        /// The VM is shut down: no memory, no device state.
+        case off
+    }
+
+    package var vm: VMID
+    package var sequence: Sequence
+    /// `Sequence.base` makes the pack a keyframe.
+    package var parent: Sequence
+    package var epoch: Epoch
+    package var device: DeviceID
+    /// Seconds since 1970, by the clock of the device; for people, never for decisions.
+    package var created: Double
+    package var kind: Kind
+    package var definition: MachineDefinition
+    /// Version of the QEMU that saved the device state: "7.2.22".
+    package var qemu: String
+    package var parentDigest: Hash128
+    package var digest: StateDigest
+    package var deviceStateBytes: Int
+
+    package init(
+        vm: VMID, sequence: Sequence, parent: Sequence, epoch: Epoch, device: DeviceID, created: Double, kind: Kind,
+        definition: MachineDefinition, qemu: String, parentDigest: Hash128, digest: StateDigest, deviceStateBytes: Int
+    ) {
+        self.vm = vm
+        self.sequence = sequence
+        self.parent = parent
+        self.epoch = epoch
+        self.device = device
+        self.created = created
+        self.kind = kind
+        self.definition = definition
+        self.qemu = qemu
+        self.parentDigest = parentDigest
+        self.digest = digest
+        self.deviceStateBytes = deviceStateBytes
+    }
+
+    package var isKeyframe: Bool { parent == .base }
+
+    enum CodingKeys: String, CodingKey {
+        case vm, sequence, parent, epoch, device, created, kind, definition, qemu, digest
+        case parentDigest = "parent_digest"
+        case deviceStateBytes = "device_state_bytes"
+    }
+}

@@ -1,0 +1,79 @@
+import CZstd
+import VMSyncCore
+
+/// Compresses sections; keeps its context, so that a checkpoint allocates nothing per section.
+package final class ZstdCompressor {
+    /// Level 1 takes in some 500 MB/s a core; the levels above cost more time than a fast link saves.
+    package static let fastLevel: Int32 = 1
+    /// A prefix must lie within the window: 2^28 covers the largest device state that a pack may hold.
+    private static let windowLogMax: Int32 = 28
+
+    private let context: OpaquePointer
+
+    package init(level: Int32 = ZstdCompressor.fastLevel) {
+        guard let context = ZSTD_createCCtx() else { preconditionFailure("no memory for a zstd context") }
+        self.context = context
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+    }
+
+    deinit { ZSTD_freeCCtx(context) }
+
+    /// Appends one frame of `raw` to `output`.
+    /// - Parameter prefix: bytes that the reader has too; what is found there costs next to nothing.
+    /// - Returns: the length of the frame.
+    package func append(
+        _ raw: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil, to output: inout [UInt8]
+    ) throws(VMSyncError) -> Int {
+        ZSTD_CCtx_reset(context, ZSTD_reset_session_only)
+        setWindow(for: raw.count + (prefix?.count ?? 0), long: prefix != nil)
+        if let prefix { ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
+        let start = output.count
+        let bound = ZSTD_compressBound(raw.count)
+        output.append(contentsOf: repeatElement(0, count: bound))
+        let length = output.withUnsafeMutableBytes {
+            ZSTD_compress2(context, $0.baseAddress.map { $0 + start }, bound, raw.baseAddress, raw.count)
+        }
+        if ZSTD_isError(length) != 0 {
+            throw VMSyncError(.bug, "zstd can't compress \(raw.count) bytes: \(String(cString: ZSTD_getErrorName(length)))")
+        }
+        output.removeLast(bound - length)
+        return length
+    }
+
+    private func setWindow(for bytes: Int, long: Bool) {
+        let log = Int32(Int.bitWidth - max(bytes, 1 << 10).leadingZeroBitCount)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, long ? min(log, Self.windowLogMax) : 0)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, long ? 1 : 0)
+    }
+}
+
+/// Decompresses sections into memory of the caller, whose size bounds what a frame may expand to.
+package final class ZstdDecompressor {
+    private let context: OpaquePointer
+
+    package init() {
+        guard let context = ZSTD_createDCtx() else { preconditionFailure("no memory for a zstd context") }
+        self.context = context
+        ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, 28)
+    }
+
+    deinit { ZSTD_freeDCtx(context) }
+
+    /// Fills `output` exactly from the one frame in `frame`.
+    /// - Throws: `corrupt` if the frame is damaged or holds more or less than `output.count` bytes.
+    package func decompress(
+        _ frame: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil,
+        into output: UnsafeMutableRawBufferPointer
+    ) throws(VMSyncError) {
+        ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
+        if let prefix { ZSTD_DCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
+        let length = ZSTD_decompressDCtx(
+            context, output.baseAddress, output.count, frame.baseAddress, frame.count)
+        if ZSTD_isError(length) != 0 {
+            throw VMSyncError(.corrupt, "a section doesn't decompress: \(String(cString: ZSTD_getErrorName(length)))")
+        }
+        guard length == output.count else {
+            throw VMSyncError(.corrupt, "a section holds \(length) bytes and promised \(output.count)")
+        }
+    }
+}

@@ -1,0 +1,32 @@
+import VMSyncCore
+
+/// Where the files and sockets of one VM on one device stand.
+package struct MachinePaths: Sendable, Hashable {
+    /// What survives a power loss: disks, logs, records.
+    package let state: String
+    /// Unix sockets and the pid file. Short, because a socket's path has at most 107 bytes.
+    package let run: String
+    /// Guest RAM and its hashes: a tmpfs, gone after a reboot.
+    package let memory: String
+
+    package init(state: String, run: String, memory: String) {
+        self.state = state
+        self.run = run
+        self.memory = memory
+    }
+
+    package var qmp: String { run + "/qmp" }
+    package var vnc: String { run + "/vnc" }
+    package var console: String { run + "/console" }
+    package var disks: String { run + "/disks" }
+    package var stateOut: String { run + "/state-out" }
+    package var stateIn: String { run + "/state-in" }
+    package var pidFile: String { run + "/pid" }
+    package var ram: String { memory + "/ram" }
+    package var ramHashes: String { memory + "/ram.hashes" }
+    package var ramwatchReport: String { memory + "/ramwatch" }
+    package var consoleLog: String { state + "/console.log" }
+    package var qemuLog: String { state + "/qemu.log" }
+    package func disk(_ index: Int) -> String { state + "/disk\(index)" }
+    package static func exportName(_ disk: Int) -> String { "disk\(disk)" }
+}

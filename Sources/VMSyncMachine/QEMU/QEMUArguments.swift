@@ -1,0 +1,115 @@
+import VMSyncCheckpoint
+
+/// The command line of QEMU for one VM. A pure function of the definition, the paths and the role: two devices build
+/// machines that load each other's state.
+package struct QEMUArguments: Sendable {
+    package enum Role: Sendable {
+        /// Boots, when told to continue.
+        case boot
+        /// Waits for device state.
+        case incoming
+    }
+
+    /// Kernel and initial RAM disk on this device, for a definition with direct boot.
+    package struct BootFiles: Sendable {
+        package var kernel: String
+        package var initrd: String?
+        package init(kernel: String, initrd: String?) {
+            self.kernel = kernel
+            self.initrd = initrd
+        }
+    }
+
+    /// Seconds for which QEMU holds the guest's disk requests back while the daemon is away. After that they fail and
+    /// `werror=stop` pauses the VM, so that the guest never sees an error.
+    private static let reconnectSeconds = 120
+    /// A video memory of 16 MiB holds 2560 × 1600 pixels. It is no part of the shared RAM, so it goes through the
+    /// device state each time; more would cost pause.
+    private static let videoMegabytes = 16
+    /// PCI slots are part of the state: each device has its own for ever. Disks come from 8 upwards.
+    private enum Slot {
+        static let video = 2
+        static let network = 3
+        static let keyboard = 4
+        static let tablet = 5
+        static let random = 6
+        static let disks = 8
+    }
+
+    package static func make(
+        _ definition: MachineDefinition, name: String, paths: MachinePaths, accelerator: Accelerator, role: Role,
+        boot: BootFiles?
+    ) -> [String] {
+        machine(definition, name: name, accelerator: accelerator) + memory(definition, paths)
+            + disks(definition, paths) + devices(definition, paths) + control(paths)
+            + kernel(definition, boot) + (role == .incoming ? ["-incoming", "defer"] : [])
+    }
+
+    private static func machine(_ definition: MachineDefinition, name: String, accelerator: Accelerator) -> [String] {
+        [
+            "-name", "guest=\(name)", "-nodefaults", "-no-user-config", "-only-migratable",
+            "-machine", "\(definition.machineType),memory-backend=ram", "-accel", accelerator.rawValue,
+            "-cpu", definition.cpuModel, "-smp", "\(definition.cores)", "-rtc", "base=utc",
+        ]
+    }
+
+    private static func memory(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
+        [
+            "-m", "\(definition.memory >> 20)M",
+            "-object", "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(definition.memory >> 20)M,share=on",
+        ]
+    }
+
+    private static func disks(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
+        definition.disks.indices.flatMap { index in
+            [
+                "-blockdev",
+                "driver=nbd,node-name=disk\(index),server.type=unix,server.path=\(value(paths.disks)),"
+                    + "export=\(MachinePaths.exportName(index)),reconnect-delay=\(reconnectSeconds),discard=unmap",
+                "-device",
+                "virtio-blk-pci,drive=disk\(index),addr=\(Slot.disks + index),bootindex=\(index),"
+                    + "werror=stop,rerror=stop,discard=on",
+            ]
+        }
+    }
+
+    private static func devices(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
+        var arguments = [
+            "-netdev", "user,id=net", "-device",
+            "virtio-net-pci,netdev=net,mac=\(definition.macAddress),romfile=,addr=\(Slot.network)",
+            "-device", "virtio-keyboard-pci,addr=\(Slot.keyboard)",
+            "-device", "virtio-tablet-pci,addr=\(Slot.tablet)",
+            "-device", "virtio-rng-pci,addr=\(Slot.random)",
+            "-vnc", "unix:\(value(paths.vnc))",
+        ]
+        switch definition.architecture {
+        case .x86_64:
+            arguments += ["-device", "VGA,vgamem_mb=\(videoMegabytes),addr=\(Slot.video)"]
+            arguments += ["-device", "vmgenid,guid=\(definition.generationID)"]
+        case .aarch64:
+            // QEMU 7.2 has vmgenid for x86 only.
+            arguments += ["-device", "virtio-gpu-pci,addr=\(Slot.video)"]
+        }
+        return arguments
+    }
+
+    private static func control(_ paths: MachinePaths) -> [String] {
+        [
+            "-chardev", "socket,id=qmp,path=\(value(paths.qmp)),server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+            "-chardev",
+            "socket,id=console,path=\(value(paths.console)),server=on,wait=off,logfile=\(value(paths.consoleLog)),logappend=on",
+            "-serial", "chardev:console", "-D", paths.qemuLog, "-pidfile", paths.pidFile, "-daemonize", "-S",
+        ]
+    }
+
+    /// `path` inside an option list, in which a comma would begin the next option.
+    private static func value(_ path: String) -> String {
+        path.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+    }
+
+    private static func kernel(_ definition: MachineDefinition, _ boot: BootFiles?) -> [String] {
+        guard let settings = definition.boot, let boot else { return [] }
+        let initrd = boot.initrd.map { ["-initrd", $0] } ?? []
+        return ["-kernel", boot.kernel, "-append", settings.commandLine] + initrd
+    }
+}
