@@ -75,5 +75,7 @@ let package = Package(
 
         // Row 5: the command line.
         .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log], swiftSettings: strict),
+
+        tests("QMP", [log, nioCore, nioPosix]),
     ]
 )
