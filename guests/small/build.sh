@@ -1,0 +1,252 @@
+#!/bin/bash
+# Builds the small guest (kernel, initrd, root disk, guest.json) from Debian's packages.
+#   guests/small/build.sh ARCH OUTDIR        ARCH: x86_64 or aarch64
+# Needs no root, and changes nothing on the host: apt works on a private state in the cache folder, with the sources
+# and keys that the machine already trusts. VMSYNC_GUEST_CACHE names the cache folder (default ~/.cache/vmsync/guests);
+# packages stay as they were first fetched until that folder is deleted.
+set -euo pipefail
+export LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1700000000 E2FSPROGS_FAKE_TIME=1700000000
+PATH=$PATH:/usr/sbin:/sbin
+
+readonly DISK_MEGABYTES=256   # room for tests that write; the file is sparse
+readonly JOURNAL_MEGABYTES=4  # the least ext4 takes: a journal that wraps early keeps the set of changed blocks small
+readonly FILESYSTEM_ID=6f0f64a5-5b0c-4b44-8a05-76d2c3a2c0de  # fixed, so that equal inputs give an equal image
+readonly MODULES="virtio_pci virtio_blk virtio_net virtio_input virtio_rng evdev"
+
+die() { echo "guests/small: $*" >&2; exit 1; }
+
+# say STEP: prints what begins now, after how long the step before it took.
+STEP=start STEP_START=
+say() {
+    local now; now=$(date +%s%N)
+    [ -z "$STEP_START" ] || printf '  (%d ms)\n' $(((now - STEP_START) / 1000000))
+    STEP=$1 STEP_START=$now
+    printf 'guests/small %s: %s' "$ARCH" "$1"
+}
+
+# The facts that differ between the two architectures.
+choose_architecture() {
+    case "$ARCH" in
+        x86_64)
+            DEBIAN_ARCH=amd64 CONSOLE=ttyS0 MACHINE=pc-q35-7.2 CPU=Nehalem
+            EXTRA_MODULES=button ;;  # the ACPI power button
+        aarch64)
+            DEBIAN_ARCH=arm64 CONSOLE=ttyAMA0 MACHINE=virt-7.2 CPU=cortex-a72
+            EXTRA_MODULES= ;;  # the witness reads the power button's GPIO line itself
+        *) die "unknown architecture '$ARCH' (x86_64 or aarch64)" ;;
+    esac
+}
+
+# MARK: packages
+
+# Sets apt up to look at another architecture with a state of its own, and not to run the host's hooks.
+prepare_apt() {
+    local apt=$CACHE/apt
+    mkdir -p "$apt"/state/lists/partial "$apt"/cache/archives/partial
+    touch "$apt/status"
+    cat > "$apt/apt.conf" << CONF
+#clear APT::Architectures;
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+APT::Architecture "$DEBIAN_ARCH";
+APT::Architectures { "$DEBIAN_ARCH"; };
+APT::Sandbox::User "$(id -un)";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Dir::State "$apt/state";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+CONF
+}
+
+private_apt() {
+    local tool=$1; shift
+    "$tool" -qq -c "$CACHE/apt/apt.conf" "$@"
+}
+
+# Leaves the verified packages in $CACHE/debs. Checksums are written last: they mark the set as whole.
+fetch_packages() {
+    if (cd "$CACHE/debs" 2>/dev/null && sha256sum --quiet --check SHA256SUMS) 2>/dev/null; then
+        say "packages are in the cache"
+        return
+    fi
+    rm -rf "$CACHE/debs"
+    mkdir -p "$CACHE/debs"
+    prepare_apt
+    say "reading the package lists"
+    private_apt apt-get update || echo "guests/small: some package lists could not be fetched; trying to go on" >&2
+    local kernel
+    kernel=$(private_apt apt-cache show --no-all-versions "linux-image-cloud-$DEBIAN_ARCH" \
+        | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p')
+    [ -n "$kernel" ] || die "this machine's apt sources offer no linux-image-cloud-$DEBIAN_ARCH (Debian 12 is needed)"
+    say "fetching $kernel, busybox, musl"
+    (cd "$CACHE/debs" \
+        && private_apt apt-get download "$kernel" busybox-static musl-dev linux-libc-dev \
+        && sha256sum ./*.deb > SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS)
+}
+
+unpack_packages() {
+    say "unpacking"
+    mkdir "$WORK/packages"
+    for package in "$CACHE"/debs/*.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar -x -C "$WORK/packages" --exclude='./usr/share/*'
+    done
+    KERNEL_IMAGE=$(echo "$WORK"/packages/boot/vmlinuz-*)
+    [ -f "$KERNEL_IMAGE" ] || die "the kernel package holds no single /boot/vmlinuz-*"
+}
+
+# MARK: the witness
+
+# The Swift toolchain's own clang, which comes with a linker and compiles for both architectures.
+swift_clang() {
+    swift -print-target-info | sed -n 's|.*"runtimeResourcePath": "\(.*\)/lib/swift".*|\1/bin/clang|p'
+}
+
+build_witness() {
+    say "compiling the witness"
+    local clang triplet=$ARCH-linux-musl root=$WORK/packages/usr
+    clang=$(swift_clang)
+    "$clang" --target="$triplet" -std=gnu17 -Os -Wall -Wextra -Werror -static -nostdlib -fuse-ld=lld -s \
+        -fno-asynchronous-unwind-tables -nostdlibinc \
+        -isystem "$root/include/$triplet" -isystem "$root/include" -isystem "$root/include/$ARCH-linux-gnu" \
+        -o "$WORK/witness" "$root/lib/$triplet/crt1.o" "$HERE/witness.c" "$root/lib/$triplet/libc.a"
+}
+
+# MARK: the initrd
+
+# Debian's static busybox finds its own commands without a link for each; only the shell needs its name.
+add_busybox() {
+    cp "$WORK/packages/bin/busybox" "$1/bin/"
+    ln -s busybox "$1/bin/sh"
+}
+
+# module_path NAME: where the module's file lies; nothing if it is built into the kernel.
+module_path() {
+    find "$WORK/packages/lib/modules" -name "${1//_/[-_]}.ko" -print -quit
+}
+
+# add_module NAME: appends the module, after all that it depends on, to the list of module files.
+add_module() {
+    local file dependency
+    file=$(module_path "$1")
+    [ -n "$file" ] || die "the kernel has no module $1"
+    grep -qsxF "$file" "$WORK/modules" && return
+    for dependency in $(tr '\0' '\n' < "$file" | sed -n 's/^depends=//p' | tr ',' ' '); do
+        add_module "$dependency"
+    done
+    echo "$file" >> "$WORK/modules"
+}
+
+build_initrd() {
+    say "packing the initrd"
+    local root=$WORK/initrd module
+    mkdir -p "$root"/{bin,lib,proc,sys,dev,root}
+    for module in $MODULES $EXTRA_MODULES; do add_module "$module"; done
+    while read -r module; do
+        cp "$module" "$root/lib/"
+        basename "$module"
+    done < "$WORK/modules" > "$root/modules"
+    add_busybox "$root"
+    install -m 755 "$HERE/initrd-init.sh" "$root/init"
+    find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+    # Not compressed: an emulated processor unpacks slower than the host reads.
+    (cd "$root" && find . | sort | cpio --quiet --reproducible -R 0:0 -H newc -o > "$WORK/out/initrd.img")
+}
+
+# MARK: the root disk
+
+build_disk() {
+    say "making the root disk"
+    local root=$WORK/root disk=$WORK/out/disk.raw
+    mkdir -p "$root"/{bin,sbin,etc,proc,sys,dev,tmp,var,root}
+    add_busybox "$root"
+    cp "$WORK/witness" "$root/sbin/"
+    install -m 755 "$HERE/root-rc.sh" "$root/etc/rc"
+    echo "root:x:0:0:root:/root:/bin/sh" > "$root/etc/passwd"
+    find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+    truncate -s "${DISK_MEGABYTES}M" "$disk"
+    mkfs.ext4 -q -F -b 4096 -m 0 -U "$FILESYSTEM_ID" -J size=$JOURNAL_MEGABYTES -d "$root" \
+        -E "root_owner=0:0,hash_seed=$FILESYSTEM_ID,lazy_itable_init=0,lazy_journal_init=0" "$disk"
+    own_by_root "$root" "$disk"
+}
+
+# Files carry the owner and the change time that they had on the host; set both, for every user and hour alike.
+own_by_root() {
+    local field
+    (cd "$1" && find . -mindepth 1 -printf '/%P\n') | while read -r path; do
+        echo "sif $path uid 0"
+        echo "sif $path gid 0"
+        for field in ctime atime mtime crtime; do echo "sif $path $field @$SOURCE_DATE_EPOCH"; done
+    done > "$WORK/owners"
+    debugfs -w -f "$WORK/owners" "$2" > "$WORK/debugfs.log" 2>&1
+}
+
+# MARK: all together
+
+# init_on_free: freed memory reads as zeros, so the first checkpoint does not carry what the boot left behind
+# (14 MB instead of 40 MB on x86_64).
+write_description() {
+    cat > "$WORK/out/guest.json" << JSON
+{
+    "arch": "$ARCH",
+    "machine": "$MACHINE",
+    "cpu": "$CPU",
+    "memory_mb": 256,
+    "kernel": "vmlinuz",
+    "initrd": "initrd.img",
+    "disk": "disk.raw",
+    "disk_format": "raw",
+    "append": "console=$CONSOLE quiet panic=-1 init_on_free=1"
+}
+JSON
+}
+
+# What decides whether the results are still good: these files and the packages.
+stamp() {
+    (cd "$HERE" && cat build.sh witness.c initrd-init.sh root-rc.sh && cat "$CACHE/debs/SHA256SUMS") 2> /dev/null \
+        | sha256sum
+}
+
+is_up_to_date() {
+    local file
+    for file in vmlinuz initrd.img disk.raw guest.json; do [ -s "$OUT/$file" ] || return 1; done
+    [ "$(cat "$OUT/stamp" 2> /dev/null)" = "$(stamp)" ]
+}
+
+clean_up() {
+    local status=$?
+    [ $status -eq 0 ] || echo "guests/small: failed while $STEP" >&2
+    rm -rf "$WORK"
+}
+
+main() {
+    [ $# -eq 2 ] || die "usage: build.sh x86_64|aarch64 OUTDIR"
+    ARCH=$1 HERE=$(cd "$(dirname "$0")" && pwd)
+    choose_architecture
+    CACHE=${VMSYNC_GUEST_CACHE:-$HOME/.cache/vmsync/guests}/$ARCH
+    mkdir -p "$CACHE" "$2"
+    OUT=$(cd "$2" && pwd)
+    exec 9> "$CACHE/lock"
+    flock 9  # two builds at once would fetch into the same folder
+    if is_up_to_date; then
+        echo "guests/small $ARCH: up to date in $OUT"
+        return
+    fi
+    WORK=$(mktemp -d "$OUT/.build.XXXXXX")
+    trap clean_up EXIT
+    mkdir "$WORK/out"
+    fetch_packages
+    unpack_packages
+    build_witness
+    build_initrd
+    build_disk
+    write_description
+    cp "$KERNEL_IMAGE" "$WORK/out/vmlinuz"
+    rm -f "$OUT/stamp"
+    mv "$WORK"/out/* "$OUT/"
+    stamp > "$OUT/stamp"  # last: it vouches for all the others
+    say "done, in $OUT"$'\n'
+}
+
+main "$@"
