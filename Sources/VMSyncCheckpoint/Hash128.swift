@@ -53,6 +53,11 @@ package enum UnitHash {
     package static func block(_ index: Int, _ bytes: UnsafeRawBufferPointer) -> Hash128 {
         Hash128(of: bytes, seed: UInt64(index))
     }
+
+    /// For a present block of zeros.
+    package static func zeroBlock(_ index: Int) -> Hash128 { zeros.withRawBytes { block(index, $0) } }
+
+    private static let zeros = [UInt8](repeating: 0, count: Unit.size)
 }
 
 /// Whether every byte is zero. `bytes.count` is a multiple of 64, as units are.

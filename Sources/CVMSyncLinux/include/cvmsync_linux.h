@@ -2,4 +2,4 @@
 
 #pragma once
 #include "dirty_tracking.h"
-#include "sparse_files.h"
+#include "cvmsync_disk.h"

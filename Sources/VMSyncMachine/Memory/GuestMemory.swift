@@ -88,14 +88,14 @@ package final class GuestMemory: @unchecked Sendable {
 
     /// Makes page `index` zero and gives its memory back to the host.
     package func punch(_ index: Int) {
-        if vmsync_punch_hole(descriptor, Int64(index * Unit.size), Int64(Unit.size)) != 0 {
+        if cvmsync_punch_hole(descriptor, Int64(index * Unit.size), Int64(Unit.size)) != 0 {
             memset(base + index * Unit.size, 0, Unit.size)
         }
     }
 
     /// Makes all memory zero and gives it back to the host.
     package func clear() throws(VMSyncError) {
-        guard vmsync_punch_hole(descriptor, 0, Int64(size)) == 0 else { throw .system("fallocate", path: path) }
+        guard cvmsync_punch_hole(descriptor, 0, Int64(size)) == 0 else { throw .system("fallocate", path: path) }
     }
 
     /// The runs of pages that may hold something other than zeros; the rest are holes of the file.
@@ -103,9 +103,9 @@ package final class GuestMemory: @unchecked Sendable {
         var runs: [Range<Int>] = []
         var offset: Int64 = 0
         while offset < size {
-            let data = vmsync_next_data(descriptor, offset)
+            let data = cvmsync_next_data(descriptor, offset)
             guard data >= 0 else { break }
-            let hole = vmsync_next_hole(descriptor, data)
+            let hole = cvmsync_next_hole(descriptor, data)
             let end = hole < 0 ? Int64(size) : hole
             runs.append(Int(data) / Unit.size..<(Int(end) + Unit.size - 1) / Unit.size)
             offset = end

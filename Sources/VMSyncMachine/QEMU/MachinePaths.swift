@@ -30,3 +30,15 @@ package struct MachinePaths: Sendable, Hashable {
     package func disk(_ index: Int) -> String { state + "/disk\(index)" }
     package static func exportName(_ disk: Int) -> String { "disk\(disk)" }
 }
+
+extension MachinePaths {
+    /// Which checkpoint the replica holds.
+    package var record: String { state + "/replica.json" }
+    /// Checkpoints sealed here that the server has not acknowledged.
+    package var outbox: String { state + "/outbox" }
+    /// Packs fetched and not yet applied whole.
+    package var inbox: String { state + "/inbox" }
+    /// Device state of the replica's checkpoint; worth nothing without the RAM, so it lies beside it.
+    package var deviceState: String { memory + "/device-state" }
+    package func diskHashes(_ index: Int) -> String { disk(index) + "/hashes" }
+}

@@ -1,0 +1,86 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+import Foundation
+
+/// Small files of records: written whole or not at all, read with a bound.
+package enum AtomicFile {
+    /// A record is some KB; whatever is larger isn't one of ours.
+    private static let bytesMax = 4 << 20
+
+    /// Replaces `path` by `contents` in one step.
+    /// - Parameter durable: whether it must survive a power loss too, not only a killed process; costs two fsyncs.
+    package static func write(_ contents: Data, to path: String, durable: Bool = false) throws(VMSyncError) {
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .system("open", path: temporary) }
+        defer { close(descriptor) }
+        try writeAll(Array(contents), to: descriptor, path: temporary)
+        if durable, fsync(descriptor) != 0 { throw .system("fsync", path: temporary) }
+        guard rename(temporary, path) == 0 else { throw .system("rename", path: path) }
+        if durable { try syncFolder(of: path) }
+    }
+
+    package static func write(_ value: some Encodable, to path: String, durable: Bool = false) throws(VMSyncError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted]
+        let data: Data
+        do { data = try encoder.encode(value) } catch {
+            throw VMSyncError(.bug, "can't write \(path): \(error)")
+        }
+        try write(data, to: path, durable: durable)
+    }
+
+    /// The record at `path`; nil if there is no such file.
+    /// - Throws: `corrupt` if it doesn't parse.
+    package static func read<Value: Decodable>(_ type: Value.Type, at path: String) throws(VMSyncError) -> Value? {
+        guard let data = FileManager.default.contents(atPath: path) else { return nil }
+        guard data.count <= bytesMax else { throw VMSyncError(.corrupt, "\(path) is no record: \(data.count) bytes") }
+        do { return try JSONDecoder().decode(type, from: data) } catch {
+            throw VMSyncError(.corrupt, "\(path) doesn't parse: \(error)")
+        }
+    }
+
+    package static func makeFolder(_ path: String) throws(VMSyncError) {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw VMSyncError(.io, "can't make the folder \(path): \(error)")
+        }
+    }
+
+    /// Removes what is at `path`, if anything is.
+    package static func remove(_ path: String) {
+        // Nothing to do when it isn't there; what can't be removed shows at the next write.
+        try? FileManager.default.removeItem(atPath: path)
+    }
+
+    package static func writeAll(_ bytes: [UInt8], to descriptor: Int32, path: String) throws(VMSyncError) {
+        try bytes.withRawBytes { buffer throws(VMSyncError) in try writeAll(buffer, to: descriptor, path: path) }
+    }
+
+    package static func writeAll(
+        _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: String
+    ) throws(VMSyncError) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw .system("write", path: path)
+            }
+            rest = UnsafeRawBufferPointer(rebasing: rest[written...])
+        }
+    }
+
+    private static func syncFolder(of path: String) throws(VMSyncError) {
+        let folder = (path as NSString).deletingLastPathComponent
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: folder) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .system("fsync", path: folder) }
+    }
+}

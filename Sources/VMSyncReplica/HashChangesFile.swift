@@ -1,0 +1,49 @@
+import Foundation
+import VMSyncCheckpoint
+import VMSyncCore
+
+/// The new hashes of a sealed checkpoint in a file: for memory and then each disk a count, then as many times an index
+/// (8 bytes) and a hash (16), little-endian. Only ever read by a daemon on the device that wrote it.
+enum HashChangesFile {
+    private static let entryLength = 24
+
+    static func write(_ changes: [HashChanges], to path: String) throws(VMSyncError) {
+        var bytes = Data(capacity: changes.reduce(0) { $0 + 8 + $1.indices.count * entryLength })
+        for change in changes {
+            append(UInt64(change.indices.count), to: &bytes)
+            for (index, hash) in zip(change.indices, change.hashes) {
+                append(UInt64(index), to: &bytes)
+                append(hash.value, to: &bytes)
+            }
+        }
+        try AtomicFile.write(bytes, to: path)
+    }
+
+    /// Puts the hashes of the file at `path` into `tables`; putting them twice is the same as once.
+    static func put(_ path: String, into tables: [UnitHashTable]) throws(VMSyncError) {
+        let file = try MappedFile(path: path)
+        var offset = 0
+        for table in tables {
+            let count = Int(truncatingIfNeeded: try read(UInt64.self, file.bytes, at: &offset))
+            for _ in 0..<max(0, count) {
+                let index = try read(UInt64.self, file.bytes, at: &offset)
+                let hash = try read(UInt128.self, file.bytes, at: &offset)
+                guard index < UInt64(table.count) else { throw VMSyncError(.corrupt, "\(path) names a unit too many") }
+                table.set(Int(index), Hash128(value: hash))
+            }
+        }
+    }
+
+    private static func append(_ value: some FixedWidthInteger, to bytes: inout Data) {
+        withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    }
+
+    private static func read<Value: FixedWidthInteger>(
+        _ type: Value.Type, _ bytes: UnsafeRawBufferPointer, at offset: inout Int
+    ) throws(VMSyncError) -> Value {
+        let size = MemoryLayout<Value>.size
+        guard offset + size <= bytes.count else { throw VMSyncError(.corrupt, "a file of hashes is cut off") }
+        defer { offset += size }
+        return Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
+    }
+}

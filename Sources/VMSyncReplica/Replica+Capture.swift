@@ -1,0 +1,113 @@
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+
+/// What is new in a paused guest, taken out of it so that it may run again.
+package struct Capture {
+    /// How the pages were found.
+    package let method: TrackingMethod
+    /// Pages that were copied out.
+    package let pages: Int
+    package let scan: Duration
+    package let copy: Duration
+    let frozen: [FrozenDisk]
+
+    /// Ends the point in time of the disks. To be called on every path.
+    func release() { for disk in frozen { disk.release() } }
+}
+
+extension Replica {
+    /// Copies the pages written since the last sealed checkpoint out of the paused guest, and freezes the disks.
+    ///
+    /// This is inside the pause: it does nothing that can wait.
+    /// - Parameter tracker: armed since the last *sealed* checkpoint; nil when that isn't known, after a restart of the
+    ///   daemon or without support by the kernel. All memory is compared then.
+    package func capture(tracker: DirtyTracker?) throws(VMSyncError) -> Capture {
+        let clock = ContinuousClock()
+        let start = clock.now
+        var runs: [Range<Int>] = []
+        let method = try findWritten(tracker, into: &runs)
+        let scanned = clock.now
+        captured.capture(runs, from: memory)
+        var frozen: [FrozenDisk] = []
+        do throws(VMSyncError) {
+            for disk in disks { frozen.append(try disk.overlay.freeze()) }
+        } catch {
+            for disk in frozen { disk.release() }
+            throw error
+        }
+        return Capture(
+            method: method, pages: captured.count, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
+    }
+
+    private func findWritten(
+        _ tracker: DirtyTracker?, into runs: inout [Range<Int>]
+    ) throws(VMSyncError) -> TrackingMethod {
+        if let tracker {
+            try tracker.takeWritten(into: &runs)
+            return .pagemap
+        }
+        runs = changedPages()
+        return .compare
+    }
+
+    /// Compares all memory with the hashes of the parent: the fallback, and in tests the oracle beside the tracker.
+    /// - Returns: runs of the pages that differ, rising.
+    package func changedPages() -> [Range<Int>] {
+        var runs = RunCollector()
+        var next = 0
+        // Holes read as zeros, and reading them through the mapping would fill them.
+        for populated in memory.populatedRuns() {
+            for index in next..<populated.lowerBound where pages[index] != .zero { runs.add(index) }
+            for index in populated where pages[index] != UnitHash.memory(index, memory.page(index)) { runs.add(index) }
+            next = populated.upperBound
+        }
+        for index in next..<memory.units where pages[index] != .zero { runs.add(index) }
+        return runs.runs
+    }
+
+    /// The digest of what memory, disks and device state really hold, read anew from the first to the last byte. The
+    /// guest must not run.
+    package func recomputedDigest() throws(VMSyncError) -> StateDigest {
+        var memorySum: UInt128 = 0
+        for run in memory.populatedRuns() {
+            for index in run { memorySum &+= UnitHash.memory(index, memory.page(index)).value }
+        }
+        var diskSums: [Hash128] = []
+        for disk in disks { diskSums.append(try Self.recomputedSum(of: disk.overlay)) }
+        let state = try deviceState()
+        return StateDigest(
+            memory: Hash128(value: memorySum), disks: diskSums,
+            deviceState: state.isEmpty ? .zero : state.withRawBytes { Hash128(of: $0) })
+    }
+
+    private static func recomputedSum(of disk: OverlayDisk) throws(VMSyncError) -> Hash128 {
+        var sum: UInt128 = 0
+        var failure: VMSyncError?
+        var block = [UInt8](repeating: 0, count: Unit.size)
+        disk.forEachPresentBlock { index, _ in
+            guard failure == nil else { return }
+            do throws(VMSyncError) {
+                try block.withMutableRawBytes { bytes throws(VMSyncError) in try disk.readBlock(index, into: bytes) }
+                sum &+= block.withRawBytes { UnitHash.block(Int(index), $0).value }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return Hash128(value: sum)
+    }
+}
+
+/// Joins rising indices to runs.
+struct RunCollector {
+    private(set) var runs: [Range<Int>] = []
+
+    mutating func add(_ index: Int) {
+        if let last = runs.last, last.upperBound == index {
+            runs[runs.count - 1] = last.lowerBound..<index + 1
+        } else {
+            runs.append(index..<index + 1)
+        }
+    }
+}

@@ -1,0 +1,223 @@
+import Foundation
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+/// What the caller knows of the checkpoint to seal.
+package struct CheckpointHeader: Sendable {
+    package var kind: Manifest.Kind
+    package var epoch: Epoch
+    package var device: DeviceID
+    /// Seconds since 1970.
+    package var created: Double
+    package var qemu: String
+
+    package init(kind: Manifest.Kind, epoch: Epoch, device: DeviceID, created: Double, qemu: String) {
+        self.kind = kind
+        self.epoch = epoch
+        self.device = device
+        self.created = created
+        self.qemu = qemu
+    }
+}
+
+/// A checkpoint that is whole on this device; its pack waits in the outbox for the server.
+package struct SealedCheckpoint: Sendable, Codable, Hashable {
+    package var sequence: Sequence
+    package var epoch: Epoch
+    package var kind: Manifest.Kind
+    package var digest: Hash128
+    package var packPath: String
+    package var packBytes: Int
+    /// Units that the pack changes.
+    package var units: Int
+    package var created: Double
+}
+
+/// What a sealed folder says, so that sealing can be finished by another daemon.
+private struct SealNote: Codable {
+    var checkpoint: SealedCheckpoint
+    var record: ReplicaRecord
+    /// Per disk, the modification number up to which its blocks are in the pack.
+    var upTo: [UInt64]
+}
+
+extension Replica {
+    /// Makes a pack of what was captured and moves the replica on to it. The guest may run meanwhile.
+    ///
+    /// Order: pack, new hashes and device state are written beside each other → the folder gets its final name, which is
+    /// the moment of sealing → hashes, disks and record follow. Killed before that moment, the checkpoint never was, and
+    /// its changes are found again by comparing; killed after it, the next daemon finishes (`finishSealing`).
+    ///
+    /// Not fsynced: a power loss takes the running VM along, and then the server's head is what counts.
+    package func seal(
+        _ capture: Capture, deviceState: [UInt8], header: CheckpointHeader
+    ) throws(VMSyncError) -> SealedCheckpoint {
+        defer { capture.release() }
+        let sequence = record.sequence.next
+        let folder = sealedFolder(sequence)
+        let draft = folder + ".new"
+        AtomicFile.remove(draft)
+        try AtomicFile.makeFolder(draft)
+        do throws(VMSyncError) {
+            let note = try write(capture, deviceState: deviceState, header: header, draft: draft)
+            try Fault.point("before-seal")
+            guard rename(draft, folder) == 0 else { throw .system("rename", path: folder) }
+            try Fault.point("after-seal")
+            try finish(note)
+            return note.checkpoint
+        } catch {
+            // The cache may hold pages of the checkpoint that was not sealed.
+            parents.forgetAll()
+            throw error
+        }
+    }
+
+    /// The sealed checkpoints that the server has not acknowledged, oldest first.
+    package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
+        var waiting: [SealedCheckpoint] = []
+        for number in names.compactMap({ UInt64($0) }).sorted() {
+            if let note = try note(of: Sequence(rawValue: number)) { waiting.append(note.checkpoint) }
+        }
+        return waiting
+    }
+
+    /// Drops a checkpoint from the outbox: the server has it.
+    package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
+
+    /// Finishes what a killed daemon sealed.
+    func finishSealing() throws(VMSyncError) {
+        if let note = try note(of: record.sequence.next) { try finish(note) }
+    }
+
+    private func sealedFolder(_ sequence: Sequence) -> String { "\(paths.outbox)/\(sequence)" }
+
+    private func note(of sequence: Sequence) throws(VMSyncError) -> SealNote? {
+        try AtomicFile.read(SealNote.self, at: sealedFolder(sequence) + "/seal.json")
+    }
+
+    private func finish(_ note: SealNote) throws(VMSyncError) {
+        let sequence = note.checkpoint.sequence
+        if note.checkpoint.kind == .off {
+            try memory.clear()
+            try pages.clear()
+            parents.forgetAll()
+            AtomicFile.remove(paths.deviceState)
+        }
+        try HashChangesFile.put(sealedFolder(sequence) + "/hashes", into: [pages] + disks.map(\.hashes))
+        for (disk, upTo) in zip(disks, note.upTo) { disk.overlay.seal(upTo: upTo) }
+        if note.checkpoint.kind == .live, rename("\(paths.deviceState).\(sequence)", paths.deviceState) != 0,
+            errno != ENOENT
+        {
+            throw .system("rename", path: paths.deviceState)
+        }
+        record = note.record
+        try saveRecord()
+    }
+
+    private func write(
+        _ capture: Capture, deviceState: [UInt8], header: CheckpointHeader, draft: String
+    ) throws(VMSyncError) -> SealNote {
+        let sequence = record.sequence.next
+        let packPath = draft + "/pack"
+        let file = try PackFile(path: packPath)
+        let writer = try PackWriter(compressor: compressor, sink: file.write)
+        var changes = try header.kind == .live ? [writePages(to: writer)] : [HashChanges(clearing: pages)]
+        for (index, frozen) in capture.frozen.enumerated() {
+            changes.append(try write(frozen, disk: index, to: writer))
+        }
+        if header.kind == .live {
+            let parent = record.kind == .live ? try self.deviceState() : []
+            try deviceState.withRawBytes { new throws(VMSyncError) in
+                try parent.withRawBytes { old throws(VMSyncError) in try writer.addDeviceState(new, parent: old) }
+            }
+            try AtomicFile.write(Data(deviceState), to: "\(paths.deviceState).\(sequence)")
+        }
+        let digest = StateDigest(
+            memory: changes[0].sum, disks: changes.dropFirst().map(\.sum),
+            deviceState: header.kind == .live ? deviceState.withRawBytes { Hash128(of: $0) } : .zero)
+        let manifest = manifest(header, sequence: sequence, digest: digest, deviceStateBytes: deviceState.count)
+        let length = try writer.finish(manifest)
+        try HashChangesFile.write(changes, to: draft + "/hashes")
+        let note = SealNote(
+            checkpoint: SealedCheckpoint(
+                sequence: sequence, epoch: header.epoch, kind: header.kind, digest: digest.combined,
+                packPath: sealedFolder(sequence) + "/pack", packBytes: length,
+                units: changes.reduce(0) { $0 + $1.indices.count }, created: header.created),
+            record: ReplicaRecord(
+                vm: record.vm, sequence: sequence, kind: header.kind, digest: digest, qemu: header.qemu,
+                bootID: record.bootID, applying: nil, damage: nil),
+            upTo: capture.frozen.map(\.upTo))
+        try AtomicFile.write(note, to: draft + "/seal.json")
+        return note
+    }
+
+    private func manifest(
+        _ header: CheckpointHeader, sequence: Sequence, digest: StateDigest, deviceStateBytes: Int
+    ) -> Manifest {
+        Manifest(
+            vm: record.vm, sequence: sequence, parent: record.sequence, epoch: header.epoch, device: header.device,
+            created: header.created, kind: header.kind, definition: definition, qemu: header.qemu,
+            parentDigest: record.digest.combined, digest: digest,
+            deviceStateBytes: header.kind == .live ? deviceStateBytes : 0)
+    }
+
+    /// Writes the captured pages that really changed; one pass over each: hash, compare, encode, keep.
+    private func writePages(to writer: PackWriter) throws(VMSyncError) -> HashChanges {
+        var changes = HashChanges(over: pages)
+        try captured.forEach { index, page throws(VMSyncError) in
+            let old = pages[index]
+            let new = UnitHash.memory(index, page)
+            guard new != old else { return }
+            try writer.addMemory(index, page, parent: parents.page(index))
+            changes.add(index, from: old, to: new)
+            if new == .zero { parents.forget(index) } else { parents.keep(index, page) }
+        }
+        return changes
+    }
+
+    private func write(
+        _ frozen: FrozenDisk, disk index: Int, to writer: PackWriter
+    ) throws(VMSyncError) -> HashChanges {
+        let hashes = disks[index].hashes
+        var changes = HashChanges(over: hashes)
+        var buffer = [UInt8](repeating: 0, count: Unit.size)
+        for block in frozen.blocks.sorted(by: { $0.index < $1.index }) {
+            try buffer.withMutableRawBytes { bytes throws(VMSyncError) in try frozen.read(block, into: bytes) }
+            let unit = Int(block.index)
+            let old = hashes[unit]
+            try buffer.withRawBytes { bytes throws(VMSyncError) in
+                let new = UnitHash.block(unit, bytes)
+                guard new != old else { return }
+                try writer.addBlock(disk: index, unit, bytes)
+                changes.add(unit, from: old, to: new)
+            }
+        }
+        return changes
+    }
+}
+
+/// The file that a pack is written to.
+private final class PackFile {
+    private let descriptor: Int32
+    private let path: String
+
+    init(path: String) throws(VMSyncError) {
+        self.path = path
+        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
+    }
+
+    deinit { close(descriptor) }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
+        try AtomicFile.writeAll(bytes, to: descriptor, path: path)
+    }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import Logging
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+
+/// One VM's state on one device, at a known checkpoint: its memory, its disks, its device state, and their hashes.
+///
+/// On a standby it changes by applying packs (`Replica+Apply`). On the active device the running QEMU changes memory and
+/// disks, and the replica is what they were at the last sealed checkpoint: `Replica+Capture` takes what is new out of a
+/// paused guest, `Replica+Seal` makes a pack of it.
+///
+/// Every step is safe against a killed daemon: see the order of writes in each. Not Sendable: it belongs to one VM's
+/// actor, on whose own thread it may block.
+package final class Replica {
+    /// A disk with the hashes of its blocks.
+    struct Disk {
+        let overlay: OverlayDisk
+        let hashes: UnitHashTable
+    }
+
+    package let definition: MachineDefinition
+    package let paths: MachinePaths
+    package internal(set) var record: ReplicaRecord
+    package let memory: GuestMemory
+    let pages: UnitHashTable
+    let parents: ParentPages
+    let disks: [Disk]
+    let captured = CapturedPages()
+    let compressor = ZstdCompressor()
+    let logger: Logger
+
+    /// Opens the replica in `paths`, or makes one at the base.
+    ///
+    /// After a reboot memory is gone; unless the VM was shut off, the replica falls back to the base and must be
+    /// brought up to date from the server.
+    /// - Parameter bases: the raw base image of each disk, unchanging.
+    package init(
+        vm: VMID, definition: MachineDefinition, paths: MachinePaths, bases: [String], bootID: String, logger: Logger
+    ) throws(VMSyncError) {
+        for folder in [paths.state, paths.run, paths.memory, paths.outbox, paths.inbox] {
+            try AtomicFile.makeFolder(folder)
+        }
+        self.definition = definition
+        self.paths = paths
+        self.logger = logger
+        memory = try GuestMemory(path: paths.ram, size: definition.memory)
+        pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
+        parents = ParentPages(memoryUnits: definition.memoryUnits)
+        disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
+        let base = ReplicaRecord.base(vm, disks: definition.disks.count, bootID: bootID)
+        record = try AtomicFile.read(ReplicaRecord.self, at: paths.record) ?? base
+        try recover(bootID: bootID)
+    }
+
+    private static func openDisks(
+        _ definition: MachineDefinition, paths: MachinePaths, bases: [String], bootID: String
+    ) throws(VMSyncError) -> [Disk] {
+        precondition(bases.count == definition.disks.count)
+        var disks: [Disk] = []
+        for (index, disk) in definition.disks.enumerated() {
+            let folder = paths.disk(index)
+            if !FileManager.default.fileExists(atPath: folder + "/map.log") {
+                try OverlayDisk.create(folder: folder, base: bases[index], size: disk.size)
+            }
+            let overlay = try OverlayDisk.open(folder: folder, base: bases[index], size: disk.size, bootID: bootID)
+            let hashes = try UnitHashTable(path: paths.diskHashes(index), count: Unit.count(ofBytes: disk.size))
+            disks.append(Disk(overlay: overlay, hashes: hashes))
+        }
+        return disks
+    }
+
+    /// Brings the parts together again after the daemon was killed or the host rebooted.
+    private func recover(bootID: String) throws(VMSyncError) {
+        if record.bootID != bootID {
+            let mayStay = record.kind == .off && record.applying == nil && record.damage == nil
+            guard mayStay, pages.sum == .zero, diskDigests() == record.digest.disks else {
+                logger.notice("the device was restarted: this replica begins again from the base image")
+                return try reset(bootID: bootID)
+            }
+            record.bootID = bootID
+            try saveRecord()
+        }
+        try finishSealing()
+        if record.applying == nil, record.damage == nil, currentDigestOfTables() != record.digest {
+            record.damage = "its hashes don't add up to the digest of checkpoint \(record.sequence)"
+        }
+    }
+
+    /// Back to the base: memory zero, disks as their base images. No QEMU may run.
+    package func reset(bootID: String? = nil) throws(VMSyncError) {
+        // The record first: whatever happens from here on, the next start begins from the base again.
+        var base = ReplicaRecord.base(record.vm, disks: disks.count, bootID: bootID ?? record.bootID)
+        base.damage = "it is being reset"
+        record = base
+        try saveRecord()
+        for folder in [paths.outbox, paths.inbox] {
+            AtomicFile.remove(folder)
+            try AtomicFile.makeFolder(folder)
+        }
+        try clearAll()
+    }
+
+    /// Every part as the base has it; the record says so at the end.
+    func clearAll() throws(VMSyncError) {
+        AtomicFile.remove(paths.deviceState)
+        try memory.clear()
+        try pages.clear()
+        parents.forgetAll()
+        for disk in disks {
+            try disk.overlay.reset()
+            try disk.hashes.clear()
+        }
+        record = .base(record.vm, disks: disks.count, bootID: record.bootID)
+        try saveRecord()
+    }
+
+    func saveRecord() throws(VMSyncError) {
+        // An off VM outlives a reboot, so its record must not be newer than what a power loss leaves of its disks.
+        if record.kind == .off { for disk in disks { try disk.overlay.flush() } }
+        try AtomicFile.write(record, to: paths.record, durable: record.kind == .off)
+    }
+
+    func diskDigests() -> [Hash128] { disks.map(\.hashes.sum) }
+
+    /// The digest as the hash tables have it, with the device state of the record.
+    func currentDigestOfTables() -> StateDigest {
+        StateDigest(memory: pages.sum, disks: diskDigests(), deviceState: record.digest.deviceState)
+    }
+
+    /// The device state of the checkpoint that the replica holds; empty if the VM is off.
+    package func deviceState() throws(VMSyncError) -> [UInt8] {
+        guard record.kind == .live else { return [] }
+        guard let data = FileManager.default.contents(atPath: paths.deviceState) else {
+            throw VMSyncError(.corrupt, "\(paths.deviceState) is missing")
+        }
+        let state = Array(data)
+        guard state.withRawBytes({ Hash128(of: $0) }) == record.digest.deviceState else {
+            throw VMSyncError(.corrupt, "\(paths.deviceState) isn't that of checkpoint \(record.sequence)")
+        }
+        return state
+    }
+
+    /// The disks, for the NBD server.
+    package var overlays: [OverlayDisk] { disks.map(\.overlay) }
+
+    /// Flushes and lets go of the disks.
+    package func close() throws(VMSyncError) {
+        for disk in disks { try disk.overlay.close() }
+    }
+}

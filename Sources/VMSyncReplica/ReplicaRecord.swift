@@ -1,0 +1,25 @@
+import VMSyncCheckpoint
+import VMSyncCore
+
+/// Which checkpoint a replica holds; `replica.json`.
+package struct ReplicaRecord: Sendable, Codable, Hashable {
+    package var vm: VMID
+    package var sequence: Sequence
+    package var kind: Manifest.Kind
+    package var digest: StateDigest
+    /// Version of the QEMU that saved the device state; nil at the base.
+    package var qemu: String?
+    /// The boot of the host under which it was written: RAM and what wasn't flushed are gone under another.
+    package var bootID: String
+    /// The pack that is being applied. If the daemon dies meanwhile, it is applied again: that changes nothing where it
+    /// was applied already.
+    package var applying: Sequence?
+    /// The state isn't that of any checkpoint, so it must not run; the reason.
+    package var damage: String?
+
+    package static func base(_ vm: VMID, disks: Int, bootID: String) -> ReplicaRecord {
+        ReplicaRecord(
+            vm: vm, sequence: .base, kind: .off, digest: .base(disks: disks), qemu: nil, bootID: bootID, applying: nil,
+            damage: nil)
+    }
+}

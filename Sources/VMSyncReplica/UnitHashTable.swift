@@ -1,0 +1,83 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+import VMSyncCheckpoint
+import VMSyncCore
+
+/// The hash of every unit of one memory or disk, as the replica's checkpoint has it, and their sum.
+///
+/// It serves three ends: the digest is kept incrementally with it, a dirty page that didn't really change is told from
+/// one that did, and without a working tracker it is what memory is compared with. 16 bytes per unit of 4096.
+///
+/// The table is a mapped file, so it survives a killed daemon; the sum is added up again when it is opened. Owned by one
+/// replica and used from its thread only.
+package final class UnitHashTable {
+    package let count: Int
+    package private(set) var sum: Hash128
+    private let path: String
+    private let entries: UnsafeMutableBufferPointer<UInt128>
+
+    /// Maps the table at `path`; all zero if it isn't there.
+    package init(path: String, count: Int) throws(VMSyncError) {
+        self.path = path
+        self.count = count
+        let length = count * MemoryLayout<UInt128>.stride
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
+        defer { close(descriptor) }
+        guard ftruncate(descriptor, off_t(length)) == 0 else { throw .system("ftruncate", path: path) }
+        guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0),
+            address != MAP_FAILED
+        else { throw .system("mmap", path: path) }
+        entries = UnsafeMutableBufferPointer(
+            start: address.bindMemory(to: UInt128.self, capacity: count), count: count)
+        sum = Hash128(value: entries.reduce(0, &+))
+    }
+
+    deinit { munmap(entries.baseAddress, count * MemoryLayout<UInt128>.stride) }
+
+    @inline(__always)
+    package subscript(index: Int) -> Hash128 { Hash128(value: entries[index]) }
+
+    /// Puts the hash of unit `index` and keeps the sum.
+    @inline(__always)
+    package func set(_ index: Int, _ hash: Hash128) {
+        sum.value = sum.value &- entries[index] &+ hash.value
+        entries[index] = hash.value
+    }
+
+    /// All units as the base has them.
+    package func clear() throws(VMSyncError) {
+        guard truncate(path, 0) == 0, truncate(path, off_t(count * MemoryLayout<UInt128>.stride)) == 0 else {
+            throw .system("truncate", path: path)
+        }
+        sum = .zero
+    }
+}
+
+/// Hashes that a sealed checkpoint puts into a table; written beside its pack, so that a restarted daemon can put them
+/// again.
+package struct HashChanges {
+    package private(set) var indices: [Int] = []
+    package private(set) var hashes: [Hash128] = []
+    /// The sum that the table has once they are put.
+    package private(set) var sum: Hash128
+
+    package init(over table: UnitHashTable) { sum = table.sum }
+
+    /// No change but that the whole table is cleared before.
+    package init(clearing table: UnitHashTable) { sum = .zero }
+
+    @inline(__always)
+    package mutating func add(_ index: Int, from old: Hash128, to new: Hash128) {
+        indices.append(index)
+        hashes.append(new)
+        sum.value = sum.value &- old.value &+ new.value
+    }
+
+    package func put(into table: UnitHashTable) {
+        for (index, hash) in zip(indices, hashes) { table.set(index, hash) }
+    }
+}
