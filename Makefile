@@ -1,0 +1,64 @@
+# The only entry: `make help` lists what there is.
+
+GUESTS := .build/guests
+RAMWATCH := .build/release/libramwatch.so
+SOURCES := $(wildcard Sources Tests Package.swift)
+SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
+
+# Where the tests find the guests; an absolute path, because tests run in folders of their own.
+export VMSYNC_GUESTS := $(CURDIR)/$(GUESTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help build guests demo test check fmt clean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+build: deps-build ## Build vmsync and its preload library (release)
+	@echo "build: compiling vmsync"
+	swift build -c release --product vmsync
+	@$(MAKE) --no-print-directory ramwatch
+
+guests: guest-x86_64 guest-aarch64 ## Build the small guests of both architectures
+
+demo: deps-demo build guest-x86_64 ## Show one running VM on several devices (DEMO_ARGS="…")
+	.build/release/vmsync demo $(DEMO_ARGS)
+
+# Testable imports are off, here and in the code, so that the tests run what `make build` has built.
+test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter …")
+	@echo "test: compiling vmsync and its tests"
+	swift build -c release --build-tests
+	@$(MAKE) --no-print-directory ramwatch
+	swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
+
+check: deps-check ## Check format, dependency arrows and shell scripts
+	@echo "check: format"
+	swift format lint --strict --parallel --recursive $(SOURCES)
+	@echo "check: dependency arrows"
+	scripts/check-arrows.py
+	@echo "check: shell scripts"
+	shellcheck $(SCRIPTS)
+
+fmt: ## Format the Swift sources
+	swift format --in-place --parallel --recursive $(SOURCES)
+
+clean: ## Remove what was built (fetched packages stay)
+	swift package clean
+	rm -rf $(GUESTS)
+
+# MARK: parts of the above
+
+.PHONY: deps-build deps-demo deps-check deps-test ramwatch guest-x86_64 guest-aarch64
+
+deps-build deps-demo deps-check deps-test: deps-%:
+	@scripts/install-deps.sh --for $*
+
+guest-x86_64 guest-aarch64: guest-%: deps-demo
+	@guests/small/build.sh $* $(GUESTS)/$*
+
+# The library that is preloaded into QEMU. It goes beside the vmsync command, so after `swift build`, which makes
+# the folder.
+ramwatch: $(if $(wildcard Sources/ramwatch/ramwatch.c),$(RAMWATCH))
+
+$(RAMWATCH): Sources/ramwatch/ramwatch.c
+	cc -shared -fPIC -O2 -Wall -Werror -o $@ $< -ldl
