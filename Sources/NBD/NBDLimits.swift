@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 
 /// What one client may ask of the server, so that none can exhaust it.
 package struct NBDLimits: Sendable {

@@ -1,6 +1,6 @@
-import Logging
-import NIOCore
-import NIOPosix
+package import Logging
+package import NIOCore
+package import NIOPosix
 import Synchronization
 
 #if canImport(Glibc)
