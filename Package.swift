@@ -54,7 +54,7 @@ let package = Package(
         .target(name: "CVMSyncLinux"),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
-        module("QMP", [log, nioCore, nioPosix]),
+        .target(name: "QMP", dependencies: [log, nioCore, nioPosix], exclude: ["README.md"], swiftSettings: strict),
         module("NBD", [log, nioCore, nioPosix]),
 
         // Row 1: pure decisions and formats: no I/O, no clock, no await.

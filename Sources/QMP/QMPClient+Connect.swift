@@ -7,7 +7,8 @@ extension QMPClient {
     ///
     /// QEMU serves one client per socket; another one waits for its greeting until `timeout`.
     /// - Throws: `QMPError`: `closed` if there is no such socket or nobody listens, `timedOut` if all of it takes
-    ///   longer than `timeout`, `malformed` if the peer doesn't speak QMP. `CancellationError` if the task is cancelled.
+    ///   longer than `timeout`, `malformed` if the peer doesn't speak QMP; `CancellationError` if the task is
+    ///   cancelled.
     package static func connect(
         path: String, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger,
         timeout: Duration = QMPLimits.connectTimeout

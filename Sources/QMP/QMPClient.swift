@@ -51,7 +51,7 @@ package final class QMPClient: Sendable {
 
     /// Returns when the connection has ended, by either side.
     package func waitClosed() async {
-        // The future only says that the channel is closed; it fails when the event loops are shut down, likewise an end.
+        // The future only says that the channel is closed; it fails when the event loops are shut down: an end too.
         try? await channel.closeFuture.get()
     }
 }

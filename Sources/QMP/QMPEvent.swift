@@ -18,7 +18,7 @@ package struct QMPEvent: Sendable, Hashable {
         case powerdown
         /// A migration got on. Only with the migration capability `events`.
         case migration(QMPMigrationStatus)
-        /// A migration began another run over RAM. Only with the migration capability `events`; the number counts the runs from 1.
+        /// A migration began another run over RAM, counted from 1. Only with the migration capability `events`.
         case migrationPass(Int)
         /// A disk failed. `device` may be empty for a node without one; `action` is what QEMU did: `ignore`, `report`
         /// or `stop`.

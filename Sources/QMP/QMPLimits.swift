@@ -10,7 +10,7 @@ package enum QMPLimits {
     /// Most events that wait for one subscriber. QEMU sends a handful per second at most; who is 1024 behind is stuck.
     package static let eventsMax = 1024
 
-    /// Time for connecting, the greeting and the negotiation together. A QEMU that starts on a busy host needs a second.
+    /// Time for connecting, greeting and negotiation together. A QEMU that starts on a busy host needs a second.
     package static let connectTimeout = Duration.seconds(5)
 
     /// Time for an answer. All commands here answer at once and report the rest by events.

@@ -13,7 +13,7 @@ struct HostilePeerTests {
 
     @Test func connectingIsCancelled() async throws {
         try await HostilePeer(onConnect: .stayQuiet).serve { path in
-            let attempt = Task { try await QMPClient.connect(path: path, logger: .quiet, timeout: .seconds(3600)) }
+            let attempt = Task { try await QMPClient.connect(path: path, logger: .quiet, timeout: .seconds(30)) }
             attempt.cancel()
             await #expect(throws: CancellationError.self) { try await attempt.value }
         }

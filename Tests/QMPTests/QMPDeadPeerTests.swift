@@ -42,7 +42,7 @@ struct QMPDeadPeerTests {
         try await QEMU.with(QEMU.noMachine) { qemu in
             let client = try await qemu.connect()
             qemu.send(signal: SIGSTOP)
-            let command = Task { try await client.execute(QMPQueryStatus(), timeout: .seconds(3600)) }
+            let command = Task { try await client.execute(QMPQueryStatus(), timeout: .seconds(30)) }
             command.cancel()
             await #expect(throws: CancellationError.self) { try await command.value }
             qemu.send(signal: SIGCONT)
@@ -57,7 +57,7 @@ struct QMPDeadPeerTests {
             return .stayQuiet
         })
         try await peer.withClient { client in
-            let command = Task { try await client.execute(QMPStop(), timeout: .seconds(3600)) }
+            let command = Task { try await client.execute(QMPStop(), timeout: .seconds(30)) }
             #expect(await arrivals.first { _ in true } != nil)
             command.cancel()
             await #expect(throws: CancellationError.self) { try await command.value }
