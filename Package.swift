@@ -22,8 +22,8 @@ let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 /// A library target of this package under the strict settings.
-func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
 /// The tests of `name`; they see what a user of the module sees, never its internals.
@@ -54,15 +54,17 @@ let package = Package(
         .target(name: "CVMSyncLinux"),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
-        .target(name: "QMP", dependencies: [log, nioCore, nioPosix], exclude: ["README.md"], swiftSettings: strict),
-        module("NBD", [log, nioCore, nioPosix]),
+        module("QMP", [log, nioCore, nioPosix], exclude: ["README.md"]),
+        module("NBD", [log, nioCore, nioPosix], exclude: ["README.md"]),
 
         // Row 1: pure decisions and formats: no I/O, no clock, no await.
         module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
         module("VMSyncPolicy", ["VMSyncCore"]),
 
         // Row 2: one live machine; the wire; the stores.
-        module("VMSyncMachine", ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
+        module(
+            "VMSyncMachine",
+            ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
         module("VMSyncAPI", ["VMSyncCore", log, nioCore, httpClient]),
         module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "CVMSyncLinux", grdb, log]),
 
@@ -70,11 +72,21 @@ let package = Package(
         module("VMSyncReplica", ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
 
         // Row 4: the sync server; a device's daemon.
-        module("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", hummingbird, crypto, lifecycle, log]),
-        module("VMSyncDevice", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", hummingbird, crypto, lifecycle, log, subprocess]),
+        module(
+            "VMSyncServer",
+            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", hummingbird, crypto, lifecycle, log]),
+        module(
+            "VMSyncDevice",
+            [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
+                "QMP", "NBD", hummingbird, crypto, lifecycle, log, nioCore, nioPosix,
+            ]),
 
         // Row 5: the command line.
-        .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log], swiftSettings: strict),
+        .executableTarget(
+            name: "vmsync",
+            dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log],
+            swiftSettings: strict),
 
         tests("QMP", [log, nioCore, nioPosix]),
     ]

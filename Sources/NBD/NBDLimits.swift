@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 
 /// What one client may ask of the server, so that none can exhaust it.
 package struct NBDLimits: Sendable {

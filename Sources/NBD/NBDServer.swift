@@ -1,6 +1,6 @@
-package import Logging
-package import NIOCore
-package import NIOPosix
+import Logging
+import NIOCore
+import NIOPosix
 import Synchronization
 
 #if canImport(Glibc)
