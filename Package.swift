@@ -14,12 +14,14 @@ let strict: [SwiftSetting] = [
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 /// A library target of this package under the strict settings.
@@ -64,17 +66,19 @@ let package = Package(
 
         // Row 2: one live machine; the wire; the stores.
         module("VMSyncMachine", ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
-        module("VMSyncAPI", ["VMSyncCore", log, nioCore, httpClient]),
-        module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "CVMSyncLinux", grdb, log]),
+        module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
+        module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
 
         // Row 3: one VM's state on one device.
         module("VMSyncReplica", ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
 
         // Row 4: the sync server; a device's daemon.
-        module("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", hummingbird, crypto, lifecycle, log]),
+        module("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", nioCore, nioPosix, hummingbird, crypto, lifecycle, log]),
         module("VMSyncDevice", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", hummingbird, crypto, lifecycle, log, subprocess]),
 
         // Row 5: the command line.
-        .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log], swiftSettings: strict),
+        .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, signals, log], swiftSettings: strict),
+
+        tests("VMSyncPolicy", ["VMSyncCore"]),
     ]
 )
