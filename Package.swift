@@ -80,5 +80,6 @@ let package = Package(
         .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, signals, log], swiftSettings: strict),
 
         tests("VMSyncPolicy", ["VMSyncCore"]),
+        tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
     ]
 )
