@@ -7,7 +7,6 @@ import PackageDescription
 let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
     .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -19,6 +18,8 @@ let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 /// A library target of this package under the strict settings.
@@ -65,8 +66,8 @@ let package = Package(
         module(
             "VMSyncMachine",
             ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
-        module("VMSyncAPI", ["VMSyncCore", log, nioCore, httpClient]),
-        module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "CVMSyncLinux", grdb, log]),
+        module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
+        module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
 
         // Row 3: one VM's state on one device.
         module("VMSyncReplica", ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
@@ -74,20 +75,25 @@ let package = Package(
         // Row 4: the sync server; a device's daemon.
         module(
             "VMSyncServer",
-            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", hummingbird, crypto, lifecycle, log]),
+            [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", nioCore, nioPosix, hummingbird, crypto,
+                lifecycle, log,
+            ]),
         module(
             "VMSyncDevice",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "QMP", "NBD", hummingbird, crypto, lifecycle, log, nioCore, nioPosix,
+                "QMP", "NBD", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore, nioPosix,
             ]),
 
         // Row 5: the command line.
         .executableTarget(
             name: "vmsync",
-            dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log],
+            dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, signals, log],
             swiftSettings: strict),
 
         tests("QMP", [log, nioCore, nioPosix]),
+        tests("VMSyncPolicy", ["VMSyncCore"]),
+        tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
     ]
 )

@@ -1,0 +1,69 @@
+import VMSyncCore
+import VMSyncPolicy
+
+/// What travels in the headers of a commit, whose body is the pack.
+package enum CommitHeaders {
+    package static let epoch = "Vmsync-Epoch"
+    package static let sequence = "Vmsync-Sequence"
+    package static let checksum = "Vmsync-Checksum"
+    package static let kind = "Vmsync-Kind"
+    package static let digest = "Vmsync-Digest"
+    package static let then = "Vmsync-Then"
+
+    /// The headers of `offer`.
+    static func fields(of offer: CommitOffer) -> [(String, String)] {
+        let fields = [
+            (epoch, offer.epoch.description), (sequence, offer.sequence.description),
+            (checksum, offer.checksum.rawValue), (kind, offer.kind.rawValue), (then, text(of: offer.then)),
+        ]
+        return offer.digest.isEmpty ? fields : fields + [(digest, offer.digest)]
+    }
+
+    /// The offer of a commit with these headers and a body of `size` bytes.
+    /// - Throws: `invalidInput`, naming the header.
+    package static func offer(size: UInt64, header: (String) -> String?) throws(VMSyncError) -> CommitOffer {
+        CommitOffer(
+            epoch: Epoch(rawValue: try parse(epoch, header, UInt64.init)),
+            sequence: Sequence(rawValue: try parse(sequence, header, UInt64.init)),
+            kind: try parse(kind, header, CheckpointKind.init(rawValue:)), size: size,
+            checksum: try parse(checksum, header, ContentHash.init(rawValue:)),
+            digest: try parse(digest, { header($0) ?? "" }, checkedDigest),
+            then: try parse(then, { header($0) ?? "keep" }, afterCommit))
+    }
+
+    private static func parse<Value>(
+        _ name: String, _ header: (String) -> String?, _ parse: (String) -> Value?
+    ) throws(VMSyncError) -> Value {
+        guard let text = header(name) else { throw VMSyncError(.invalidInput, "header \(name) is missing") }
+        guard let value = parse(text) else {
+            throw VMSyncError(.invalidInput, "header \(name) can't be \"\(text.prefix(80))\"")
+        }
+        return value
+    }
+
+    private static func checkedDigest(_ text: String) -> String? {
+        guard text.utf8.count <= APILimits.digestLengthMax, text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            return nil
+        }
+        return text
+    }
+
+    private static func text(of then: AfterCommit) -> String {
+        switch then {
+        case .keep: "keep"
+        case .release: "release"
+        case .move(let id): "switch=\(id)"
+        }
+    }
+
+    private static func afterCommit(_ text: String) -> AfterCommit? {
+        switch text {
+        case "keep": return .keep
+        case "release": return .release
+        default:
+            let halves = text.split(separator: "=", maxSplits: 1)
+            guard halves.count == 2, halves[0] == "switch" else { return nil }
+            return SwitchID(rawValue: String(halves[1])).map(AfterCommit.move)
+        }
+    }
+}

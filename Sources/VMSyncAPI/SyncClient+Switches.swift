@@ -1,0 +1,23 @@
+import AsyncHTTPClient
+import NIOHTTP1
+import VMSyncCore
+import VMSyncPolicy
+
+extension SyncClient {
+    /// Asks for the VM to move from its holder to `target`.
+    package func requestSwitch(_ vm: VMID, to target: DeviceID) async throws -> SwitchRecord {
+        try await ask(.POST, "/vms/\(vm)/switches", SwitchRequest(to: target))
+    }
+
+    /// Says what this device, as source or target, has to say of a switch.
+    package func answer(_ answer: SwitchAnswer, to id: SwitchID, of vm: VMID) async throws -> SwitchRecord {
+        let path = "/vms/\(vm)/switches/\(id)"
+        return switch answer {
+        case .ready: try await ask(.POST, "\(path)/ready")
+        case .refuse(let reason): try await ask(.POST, "\(path)/refuse", reason)
+        case .fail(let reason): try await ask(.POST, "\(path)/fail", reason)
+        case .done: try await ask(.POST, "\(path)/done")
+        case .report(let steps): try await ask(.POST, "\(path)/report", StepReport(steps: steps))
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOHTTP1
+import VMSyncCore
+
+/// One device's view of a sync server: a typed method per request. It keeps no state; copies are cheap.
+///
+/// Every method throws `VMSyncError`: what the server answered, `unavailable` if it could not be reached or broke off
+/// (then the request may have been carried out, and may be repeated), `cancelled` when its task was.
+package struct SyncClient: Sendable {
+    /// Such as `http://127.0.0.1:7430`, without a slash at the end.
+    package let url: String
+    private let token: String?
+    private let http: HTTPClient
+
+    /// How long a request may take whose body and answer are small.
+    static let requestTimeout: TimeAmount = .seconds(60)
+    /// How long a transfer may take; a dead one is noticed much earlier, by silence.
+    static let transferTimeout: TimeAmount = .hours(48)
+
+    /// - Parameters:
+    ///   - url: of the server.
+    ///   - token: the device's secret, nil only to join.
+    ///   - httpClient: shared by all clients of the process; made by `makeHTTPClient`.
+    /// - Throws: `invalidInput` unless `url` is `http://HOST:PORT`.
+    package init(url: String, token: String?, httpClient: HTTPClient) throws(VMSyncError) {
+        guard let parts = URLComponents(string: url), parts.scheme == "http", let host = parts.host, !host.isEmpty,
+            parts.path.isEmpty || parts.path == "/", parts.query == nil, parts.fragment == nil
+        else {
+            throw VMSyncError(.invalidInput, "\"\(url)\" can't be a sync server", hint: "use http://127.0.0.1:PORT")
+        }
+        self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
+        self.token = token
+        self.http = httpClient
+    }
+
+    /// An HTTP client that notices a dead server, and sends small messages at once. Shut it down at the end.
+    package static func makeHTTPClient() -> HTTPClient {
+        var configuration = HTTPClient.Configuration()
+        // Three heartbeats: a server that is silent for longer is gone.
+        let silence = TimeAmount.seconds(3 * APILimits.heartbeat.components.seconds)
+        configuration.timeout = .init(connect: .seconds(3), read: silence, write: silence)
+        // Kept connections must end here before they end at the server, or a request meets a closing one.
+        configuration.connectionPool.idleTimeout = .seconds(30)
+        // An event stream, a transfer and several requests per VM, at the same time and without waiting.
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        configuration.redirectConfiguration = .disallow
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    // MARK: What every request has in common
+
+    /// Sends a request and gives its answer once its head is there and good.
+    func send(
+        _ method: HTTPMethod, _ path: String, headers: [(String, String)] = [], body: HTTPClientRequest.Body? = nil,
+        timeout: TimeAmount = requestTimeout
+    ) async throws -> HTTPClientResponse {
+        var request = HTTPClientRequest(url: "\(url)/api/v1\(path)")
+        request.method = method
+        if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        request.body = body
+        do {
+            let response = try await http.execute(request, timeout: timeout)
+            guard (200..<300).contains(response.status.code) else { throw await problem(of: response) }
+            return response
+        } catch {
+            throw translated(error)
+        }
+    }
+
+    /// Sends `message`, if any, and reads the answer.
+    func ask<Answer: Decodable>(
+        _ method: HTTPMethod, _ path: String, _ message: (any Encodable & Sendable)? = nil,
+        as type: Answer.Type = Answer.self
+    ) async throws -> Answer {
+        try await answer(of: try await sendJSON(method, path, message))
+    }
+
+    /// Sends `message`, if any, and expects no answer but success.
+    func tell(_ method: HTTPMethod, _ path: String, _ message: (any Encodable & Sendable)? = nil) async throws {
+        _ = try await collect(try await sendJSON(method, path, message), bytesMax: APILimits.answerBytesMax)
+    }
+
+    private func sendJSON(
+        _ method: HTTPMethod, _ path: String, _ message: (any Encodable & Sendable)?
+    ) async throws -> HTTPClientResponse {
+        guard let message else { return try await send(method, path) }
+        return try await send(
+            method, path, headers: [("Content-Type", "application/json")], body: .bytes(try WireJSON.encode(message)))
+    }
+
+    /// Reads a JSON answer to its end.
+    func answer<Answer: Decodable>(of response: HTTPClientResponse) async throws -> Answer {
+        let body = try await collect(response, bytesMax: APILimits.answerBytesMax)
+        return try WireJSON.decode(Answer.self, from: body, failing: .corrupt)
+    }
+
+    /// Reads a body to its end, so that its connection can be used again.
+    func collect(_ response: HTTPClientResponse, bytesMax: Int) async throws -> ByteBuffer {
+        do {
+            return try await response.body.collect(upTo: bytesMax)
+        } catch is NIOTooManyBytesError {
+            throw VMSyncError(.corrupt, "\(url) sent more than \(bytesMax) bytes")
+        } catch {
+            throw translated(error)
+        }
+    }
+
+    private func problem(of response: HTTPClientResponse) async -> VMSyncError {
+        // A problem is a few hundred bytes; whatever is longer comes from something that isn't a sync server.
+        let body = try? await response.body.collect(upTo: 64 << 10)
+        if let body, let problem = try? WireJSON.decode(Problem.self, from: body, failing: .corrupt) {
+            return problem.error
+        }
+        return VMSyncError(
+            response.status.code >= 500 ? .unavailable : .invalidInput, "\(url) answered \(response.status)",
+            hint: "is this the address of a vmsync server?")
+    }
+
+    /// `error` as the device should see it.
+    func translated(_ error: any Error) -> VMSyncError {
+        switch error {
+        case let known as VMSyncError: known
+        case is CancellationError: VMSyncError(.cancelled, "cancelled")
+        case let failure as HTTPClientError where failure == .cancelled: VMSyncError(.cancelled, "cancelled")
+        default:
+            VMSyncError(
+                .unavailable, "the sync server at \(url) does not answer: \(error)",
+                hint: "check that it runs there: vmsync server run")
+        }
+    }
+}

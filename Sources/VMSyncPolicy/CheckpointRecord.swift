@@ -1,0 +1,90 @@
+import VMSyncCore
+
+/// What a checkpoint left behind: a VM that runs on, or one that was shut down.
+package enum CheckpointKind: String, Hashable, Sendable, Codable {
+    /// Memory, disks and devices of a running VM.
+    case live
+    /// Disks of a VM that was shut down; it starts by booting.
+    case off
+}
+
+/// A checkpoint as the server knows it. The pack itself is opaque to it. (docs/protocol/sync-api.md, "Records")
+package struct CheckpointRecord: Hashable, Sendable, Codable {
+    package let sequence: Sequence
+    /// The epoch under which it was made.
+    package let epoch: Epoch
+    /// The device that made it.
+    package let device: DeviceID
+    package let kind: CheckpointKind
+    /// Bytes in the pack.
+    package let size: UInt64
+    /// The SHA-256 of the pack.
+    package let checksum: ContentHash
+    /// Up to 128 characters that only devices understand, by which two of them compare their states.
+    package let digest: String
+    /// When the server accepted it.
+    package let created: Timestamp
+
+    package init(
+        sequence: Sequence, epoch: Epoch, device: DeviceID, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
+        digest: String, created: Timestamp
+    ) {
+        self.sequence = sequence
+        self.epoch = epoch
+        self.device = device
+        self.kind = kind
+        self.size = size
+        self.checksum = checksum
+        self.digest = digest
+        self.created = created
+    }
+}
+
+/// What becomes of the lease with a commit.
+package enum AfterCommit: Hashable, Sendable {
+    /// The holder stays active.
+    case keep
+    /// The lease becomes free.
+    case release
+    /// The lease goes to the target of this switch.
+    case move(SwitchID)
+}
+
+/// A checkpoint that a device asks the server to make the head; the server adds who and when.
+package struct CommitOffer: Hashable, Sendable {
+    /// The epoch under which it was made.
+    package let epoch: Epoch
+    /// One more than the head's.
+    package let sequence: Sequence
+    package let kind: CheckpointKind
+    /// Bytes in the pack.
+    package let size: UInt64
+    package let checksum: ContentHash
+    package let digest: String
+    package let then: AfterCommit
+
+    package init(
+        epoch: Epoch, sequence: Sequence, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
+        digest: String = "", then: AfterCommit = .keep
+    ) {
+        self.epoch = epoch
+        self.sequence = sequence
+        self.kind = kind
+        self.size = size
+        self.checksum = checksum
+        self.digest = digest
+        self.then = then
+    }
+
+    /// The record of this offer by `device`, accepted at `time`.
+    func accepted(from device: DeviceID, at time: Timestamp) -> CheckpointRecord {
+        CheckpointRecord(
+            sequence: sequence, epoch: epoch, device: device, kind: kind, size: size, checksum: checksum,
+            digest: digest, created: time)
+    }
+
+    /// Whether `record` came from this very commit by `device`, sent before.
+    func isRepetition(of record: CheckpointRecord, from device: DeviceID) -> Bool {
+        record.sequence == sequence && record.checksum == checksum && record.device == device && record.epoch == epoch
+    }
+}

@@ -1,0 +1,91 @@
+import VMSyncCore
+
+/// All that decides who may run a VM and which checkpoint comes next.
+///
+/// Pure: each method either changes the state as the rules of docs/protocol/sync-api.md say, or throws and changes nothing.
+/// Who calls it loads the state, lets it decide, and saves it, in one transaction. Invariants, whatever is called:
+/// 1. at most one device holds the lease;
+/// 2. the epoch never falls, and rises each time the lease is given to somebody;
+/// 3. the head's sequence rises by exactly one.
+package struct LeaseState: Hashable, Sendable {
+    package let vm: VMID
+    package internal(set) var epoch: Epoch
+    /// The active device, if any.
+    package internal(set) var holder: DeviceID?
+    package internal(set) var head: CheckpointRecord?
+    /// The last switch, whatever became of it.
+    package internal(set) var lastSwitch: SwitchRecord?
+
+    /// The state of a new VM, or one that was stored.
+    package init(
+        vm: VMID, epoch: Epoch = Epoch(rawValue: 0), holder: DeviceID? = nil, head: CheckpointRecord? = nil,
+        lastSwitch: SwitchRecord? = nil
+    ) {
+        self.vm = vm
+        self.epoch = epoch
+        self.holder = holder
+        self.head = head
+        self.lastSwitch = lastSwitch
+    }
+
+    /// The sequence of the head; that of the base image if there is none.
+    package var headSequence: Sequence { head?.sequence ?? .base }
+
+    /// Lets time pass: a switch that has not moved in time becomes `expired`.
+    package mutating func settle(at now: Timestamp) {
+        guard let pending = lastSwitch, pending.state == .requested || pending.state == .ready,
+            !pending.isOpen(at: now)
+        else { return }
+        endSwitch(.expired, VMSyncError(.timeout, "the switch did not move the VM within \(SwitchRecord.openMax)"))
+    }
+
+    /// Gives a free lease to `device`, under the next epoch; its holder gets the present epoch again.
+    /// - Throws: `leaseHeld` if another device holds it.
+    package mutating func acquire(by device: DeviceID) throws(VMSyncError) -> Epoch {
+        if let holder, holder != device {
+            throw VMSyncError(
+                .leaseHeld, "\(holder) is active (\(standing))", hint: "vmsync switch")
+        }
+        if holder == nil { give(to: device) }
+        return epoch
+    }
+
+    /// Frees the lease without a checkpoint. A switch that was open fails.
+    /// - Throws: `fenced` unless `device` holds the lease under `epoch`. Freeing again under the same epoch is allowed.
+    package mutating func release(by device: DeviceID, epoch: Epoch) throws(VMSyncError) {
+        if holder == nil, epoch == self.epoch { return }
+        try checkHolder(device, epoch)
+        free()
+    }
+
+    /// - Throws: `wrongState` while somebody is active, so that no running VM loses its server.
+    package func checkDeletable() throws(VMSyncError) {
+        guard let holder else { return }
+        throw VMSyncError(.wrongState, "the VM runs on \(holder)", hint: "vmsync stop, then delete it again")
+    }
+
+    func checkHolder(_ device: DeviceID, _ epoch: Epoch) throws(VMSyncError) {
+        guard holder == device, self.epoch == epoch else {
+            throw VMSyncError(
+                .fenced, "\(device) does not hold the lease under epoch \(epoch) (\(standing))",
+                hint: "the VM has moved on; work made here since is kept as a fork")
+        }
+    }
+
+    mutating func give(to device: DeviceID) {
+        holder = device
+        epoch = epoch.next
+    }
+
+    /// Frees the lease; nobody is left who could carry out an open switch.
+    mutating func free() {
+        holder = nil
+        guard let pending = lastSwitch, pending.state == .requested || pending.state == .ready else { return }
+        endSwitch(.failed, VMSyncError(.wrongState, "the source gave up the lease"))
+    }
+
+    /// Head, epoch and holder in words, for the detail of a refusal.
+    var standing: String {
+        "head \(headSequence), epoch \(epoch), \(holder.map { "active on \($0)" } ?? "active nowhere")"
+    }
+}

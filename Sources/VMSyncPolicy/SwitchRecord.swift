@@ -1,0 +1,88 @@
+import VMSyncCore
+
+/// One planned move of a lease. Its form is that of `Identifier`.
+package struct SwitchID: Hashable, Sendable, Codable, CustomStringConvertible, RawRepresentable {
+    package let rawValue: String
+    package init?(rawValue: String) {
+        guard Identifier.isValid(rawValue) else { return nil }
+        self.rawValue = rawValue
+    }
+    package static func random() -> SwitchID { SwitchID(unchecked: Identifier.random()) }
+    private init(unchecked rawValue: String) { self.rawValue = rawValue }
+    package var description: String { rawValue }
+}
+
+/// How far a switch has come.
+package enum SwitchState: String, Hashable, Sendable, Codable, CaseIterable {
+    /// Somebody asked for it; the target has not answered.
+    case requested
+    /// The target can take the VM as soon as the lease moves.
+    case ready
+    /// The source's last commit moved the lease; the target is starting the VM.
+    case moved
+    /// The VM runs on the target.
+    case done
+    /// The target can't take the VM.
+    case refused
+    /// Source or target gave up.
+    case failed
+    /// It had not moved in time.
+    case expired
+}
+
+/// The planned move of a VM's lease from one device to another. (docs/protocol/sync-api.md, "Switches")
+package struct SwitchRecord: Hashable, Sendable, Codable {
+    package let id: SwitchID
+    package let vm: VMID
+    /// The holder when it was requested.
+    package let from: DeviceID
+    package let to: DeviceID
+    package internal(set) var state: SwitchState
+    /// Why it was refused, failed or expired.
+    package internal(set) var reason: Reason?
+    package let created: Timestamp
+    /// What each part took, in milliseconds, as source and target measured it.
+    package internal(set) var steps: [String: Double]
+
+    /// How long a switch may take to move the lease, and how long one that did bars the next. Well above the slowest
+    /// honest switch, short enough that a dead target does not keep the VM from going elsewhere.
+    package static let openMax: Duration = .seconds(60)
+    /// How many steps a record keeps: more than any switch has, few enough to send with every event.
+    package static let stepCountMax = 64
+
+    init(id: SwitchID, vm: VMID, from: DeviceID, to: DeviceID, created: Timestamp) {
+        self.id = id
+        self.vm = vm
+        self.from = from
+        self.to = to
+        self.state = .requested
+        self.created = created
+        self.steps = [:]
+    }
+
+    /// Whether it bars another switch at `now`.
+    package func isOpen(at now: Timestamp) -> Bool {
+        switch state {
+        case .requested, .ready, .moved: now < created + Self.openMax
+        case .done, .refused, .failed, .expired: false
+        }
+    }
+}
+
+/// Why something did not happen, as one device tells the others.
+package struct Reason: Hashable, Sendable, Codable {
+    package let code: VMSyncError.Code
+    package let message: String
+    package let hint: String?
+    package let device: String?
+
+    package init(_ error: VMSyncError) {
+        code = error.code
+        message = error.message
+        hint = error.hint
+        device = error.device
+    }
+
+    /// The same as an error that can be thrown.
+    package var error: VMSyncError { VMSyncError(code, message, hint: hint, device: device) }
+}

@@ -1,0 +1,84 @@
+import Hummingbird
+import NIOCore
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncStore
+
+extension Routes {
+    func addCheckpoints(_ group: RouterGroup<SyncContext>) {
+        group.post { request, context in
+            let size = try request.contentLength(max: APILimits.packBytesMax)
+            let offer = try CommitHeaders.offer(size: size) { name in
+                HeaderName(name).flatMap { request.headers[$0] }
+            }
+            return try json(
+                try await service.commit(
+                    offer, to: context.named("vm"), by: context.caller(), bytes: request.body))
+        }
+        group.get { request, context in
+            let after = try number("after", of: request) ?? 0
+            let limit = try number("limit", of: request) ?? UInt64(APILimits.checkpointPageMax)
+            return try json(
+                try await service.checkpoints(
+                    of: context.named("vm"), after: Sequence(rawValue: after), limit: Int(clamping: limit)))
+        }
+        group.get(":sequence/pack") { request, context in
+            guard let sequence = UInt64(try context.parameters.require("sequence")) else {
+                throw VMSyncError(.notFound, "a checkpoint has a number")
+            }
+            let pack = try await service.pack(of: context.named("vm"), at: Sequence(rawValue: sequence))
+            return try response(pack.record, pack.key, range: request.headers[.range])
+        }
+    }
+
+    private func number(_ name: String, of request: Request) throws(VMSyncError) -> UInt64? {
+        guard let text = request.uri.queryParameters[name[...]] else { return nil }
+        guard let number = UInt64(text) else { throw VMSyncError(.invalidInput, "\(name) must be a whole number") }
+        return number
+    }
+
+    private func response(_ record: CheckpointRecord, _ key: BlobKey, range header: String?) throws -> Response {
+        var headers: HTTPFields = [.contentType: "application/octet-stream", .acceptRanges: "bytes"]
+        if let name = HeaderName(CommitHeaders.checksum) { headers[name] = record.checksum.rawValue }
+        let whole = 0..<record.size
+        guard let header else { return Response(status: .ok, headers: headers, body: body(of: key, whole)) }
+        guard let range = ByteRange.parse(header, size: record.size) else {
+            throw StatusError(
+                status: 416, error: VMSyncError(.invalidInput, "\(header.prefix(80)) is not in \(record.size) bytes"))
+        }
+        headers[.contentRange] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(record.size)"
+        return Response(status: .partialContent, headers: headers, body: body(of: key, range))
+    }
+
+    /// Bytes read and sent at a time: few enough to hold for every transfer that runs.
+    private static let transferBytesMax: UInt64 = 1 << 20
+
+    private func body(of key: BlobKey, _ range: Range<UInt64>) -> ResponseBody {
+        let blobs = service.blobs
+        return ResponseBody(contentLength: Int(range.count)) { writer in
+            var offset = range.lowerBound
+            while offset < range.upperBound {
+                let count = Int(min(range.upperBound - offset, Self.transferBytesMax))
+                let part = try await blobs.read(key, at: offset, count: count)
+                guard part.readableBytes > 0 else { throw VMSyncError(.corrupt, "\(key) is too short") }
+                offset += UInt64(part.readableBytes)
+                try await writer.write(part)
+            }
+            try await writer.finish(nil)
+        }
+    }
+}
+
+/// The one form of `Range` that resuming needs. (RFC 9110, 14.1.2, without lists and suffixes)
+enum ByteRange {
+    /// The bytes that `bytes=N-` or `bytes=N-M` means, nil if there are none or it is another form.
+    static func parse(_ header: String, size: UInt64) -> Range<UInt64>? {
+        guard header.hasPrefix("bytes=") else { return nil }
+        let ends = header.dropFirst("bytes=".count).split(separator: "-", omittingEmptySubsequences: false)
+        guard ends.count == 2, let first = UInt64(ends[0]), first < size else { return nil }
+        if ends[1].isEmpty { return first..<size }
+        guard let last = UInt64(ends[1]), last >= first else { return nil }
+        return first..<(min(last, size - 1) + 1)
+    }
+}

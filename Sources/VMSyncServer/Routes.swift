@@ -1,0 +1,96 @@
+import Hummingbird
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+
+/// From HTTP to `SyncService` and back. Each route decodes, checks, calls and encodes, and does nothing else.
+struct Routes {
+    let service: SyncService
+    /// Between two comments on a silent event stream.
+    let heartbeat: Duration
+
+    /// All routes of `/api/v1`.
+    func router() -> Router<SyncContext> {
+        let router = Router(context: SyncContext.self)
+        router.add(middleware: Problems(service: service))
+        let open = router.group("api/v1")
+        open.get("healthz") { _, _ in try json(Health()) }
+        open.post("join") { request, _ in try json(try await service.join(request.message())) }
+        let known = open.group().add(middleware: Authentication(service: service))
+        addDevices(known)
+        addChunks(known)
+        addVMs(known.group("vms"))
+        addCheckpoints(known.group("vms/:vm/checkpoints"))
+        addSwitches(known.group("vms/:vm/switches"))
+        known.get("events") { request, context in
+            EventStream(service: service, heartbeat: heartbeat, device: try context.caller()).response(to: request)
+        }
+        return router
+    }
+
+    private func addDevices(_ group: RouterGroup<SyncContext>) {
+        group.post("invitations") { _, _ in try json(try await service.invite()) }
+        group.get("devices") { _, _ in try json(DeviceList(devices: try await service.devices())) }
+        group.put("devices/self/capabilities") { request, context in
+            let body = try await request.body.collect(upTo: APILimits.capabilitiesBytesMax)
+            try await service.setCapabilities(body, of: context.caller())
+            return noContent
+        }
+    }
+
+    private func addChunks(_ group: RouterGroup<SyncContext>) {
+        group.post("chunks/missing") { request, _ in try json(try await service.missing(request.message())) }
+        group.put("chunks/:chunk") { request, context in
+            let size = try request.contentLength(max: UInt64(APILimits.chunkBytesMax))
+            try await service.putChunk(context.named("chunk"), size: size, bytes: request.body)
+            return noContent
+        }
+        group.get("chunks/:chunk") { _, context in
+            Response(
+                status: .ok, headers: [.contentType: "application/octet-stream"],
+                body: ResponseBody(byteBuffer: try await service.chunk(context.named("chunk"))))
+        }
+    }
+
+    private func addVMs(_ group: RouterGroup<SyncContext>) {
+        group.post { request, _ in try json(try await service.create(request.message())) }
+        group.get { _, _ in try json(VMList(vms: try await service.vms())) }
+        group.get(":vm") { _, context in try json(try await service.vm(context.named("vm"))) }
+        group.get(":vm/chunks") { _, context in try json(try await service.chunks(of: context.named("vm"))) }
+        group.delete(":vm") { _, context in
+            try await service.delete(context.named("vm"))
+            return noContent
+        }
+        group.post(":vm/lease") { _, context in
+            try json(try await service.acquireLease(context.named("vm"), by: context.caller()))
+        }
+        group.delete(":vm/lease") { request, context in
+            try await service.releaseLease(context.named("vm"), request.message(), by: context.caller())
+            return noContent
+        }
+    }
+
+    private func addSwitches(_ group: RouterGroup<SyncContext>) {
+        group.post { request, context in
+            let message = try await request.message(SwitchRequest.self)
+            return try json(try await service.requestSwitch(context.named("vm"), to: message.to))
+        }
+        answer(group, "ready") { _ in .ready }
+        answer(group, "refuse") { .refuse(try await $0.message()) }
+        answer(group, "fail") { .fail(try await $0.message()) }
+        answer(group, "done") { _ in .done }
+        answer(group, "report") { .report(try await $0.message(StepReport.self).steps) }
+    }
+
+    private func answer(
+        _ group: RouterGroup<SyncContext>, _ action: String,
+        _ read: @escaping @Sendable (Request) async throws -> SwitchAnswer
+    ) {
+        group.post(RouterPath(":switch/" + action)) { request, context in
+            let answer = try await read(request)
+            return try json(
+                try await service.answer(
+                    answer, to: context.named("switch"), of: context.named("vm"), by: context.caller()))
+        }
+    }
+}

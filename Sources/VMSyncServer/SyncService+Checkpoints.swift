@@ -1,0 +1,70 @@
+import NIOCore
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncStore
+
+extension SyncService {
+    /// Makes a checkpoint the head of `vm`. `bytes` is not read if the answer is known without it.
+    ///
+    /// 1. the pack becomes durable, 2. one transaction decides and makes it the head, 3. everybody hears of it. A crash
+    /// before 2 leaves garbage and the old head; after it the new head, and the device repeats a commit without answer.
+    func commit<Bytes: AsyncSequence & Sendable>(
+        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, bytes: Bytes
+    ) async throws -> CheckpointRecord where Bytes.Element == ByteBuffer {
+        if let record = try await foresee(offer, to: vm, by: device) { return record }
+        let pack = PackID.random()
+        let promise = BlobPromise(size: offer.size, hash: offer.checksum)
+        try await blobs.put(.pack(pack, of: vm), promise: promise, bytes: bytes)
+        try Fault.point("server-after-blob-durable")
+        let outcome = try await decide(offer, to: vm, by: device, pack: pack)
+        if case .success(.accepted(let record)) = outcome { return record }
+        // Refused or repeated: certainly nothing names this pack. After any other failure it might be named, so
+        // then it is left for the next start to judge.
+        try await blobs.remove([.pack(pack, of: vm)])
+        return try outcome.get().record
+    }
+
+    /// The refusal or the repetition that the offer would meet, before its bytes are taken.
+    private func foresee(
+        _ offer: CommitOffer, to vm: VMID, by device: DeviceID
+    ) async throws -> CheckpointRecord? {
+        let stored = try await stored(vm)
+        let known = try await metadata.checkpoint(of: vm, at: offer.sequence)?.record
+        var lease = stored.lease
+        // Any time will do: the switch was settled as the lease was read, and what is decided here is thrown away.
+        let decision = try lease.commit(offer, by: device, known: known, at: stored.created)
+        guard case .repeated(let record) = decision else { return nil }
+        return record
+    }
+
+    private func decide(
+        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, pack: PackID
+    ) async throws -> Result<CommitDecision, VMSyncError> {
+        let blob = CommitBlob(sequence: offer.sequence, pack: pack)
+        let (outcome, stored) = try await metadata.change(vm, commit: blob) { lease, context in
+            let outcome = Result { () throws(VMSyncError) in
+                try lease.commit(offer, by: device, known: context.known, at: context.now)
+            }
+            try Fault.point("server-before-metadata")
+            return outcome
+        }
+        try Fault.point("server-after-metadata")
+        try events.publish(record(of: stored))
+        return outcome
+    }
+
+    func checkpoints(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> CheckpointList {
+        _ = try await stored(vm)
+        let limit = max(0, min(limit, APILimits.checkpointPageMax))
+        return CheckpointList(checkpoints: try await metadata.checkpoints(of: vm, after: sequence, limit: limit))
+    }
+
+    /// The checkpoint and the key of its pack.
+    func pack(of vm: VMID, at sequence: Sequence) async throws -> (record: CheckpointRecord, key: BlobKey) {
+        guard let found = try await metadata.checkpoint(of: vm, at: sequence) else {
+            throw VMSyncError(.notFound, "there is no checkpoint \(sequence) of VM \(vm)")
+        }
+        return (found.record, .pack(found.pack, of: vm))
+    }
+}

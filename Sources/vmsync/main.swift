@@ -1,4 +1,0 @@
-import ArgumentParser
-import VMSyncServer
-import VMSyncDevice
-print("vmsync")

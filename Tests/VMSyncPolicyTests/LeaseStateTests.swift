@@ -1,0 +1,116 @@
+import Testing
+import VMSyncCore
+import VMSyncPolicy
+
+/// The device, checkpoint and time that each test needs.
+struct LeaseFixture {
+    let laptop = DeviceID.random()
+    let desktop = DeviceID.random()
+    let noon = Timestamp(rawValue: 1_700_000_000_000)
+    var state = LeaseState(vm: .random())
+
+    func offer(
+        _ sequence: UInt64, epoch: UInt64 = 1, content: UInt8 = 1,
+        kind: CheckpointKind = .live, then: AfterCommit = .keep
+    ) -> CommitOffer {
+        CommitOffer(
+            epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: sequence),
+            kind: kind, size: 10, checksum: ContentHash(digest: [UInt8](repeating: content, count: 32)), then: then)
+    }
+
+    /// The state with the laptop active under epoch 1.
+    static func active() throws -> LeaseFixture {
+        var fixture = LeaseFixture()
+        _ = try fixture.state.acquire(by: fixture.laptop)
+        return fixture
+    }
+}
+
+func code(_ body: () throws -> Void) -> VMSyncError.Code? {
+    do {
+        try body()
+        return nil
+    } catch {
+        return VMSyncError(error).code
+    }
+}
+
+@Suite struct LeaseStateTests {
+    @Test func aFreeLeaseGoesToWhoAsksUnderTheNextEpoch() throws {
+        var lease = LeaseFixture()
+        #expect(try lease.state.acquire(by: lease.laptop) == Epoch(rawValue: 1))
+        #expect(lease.state.holder == lease.laptop)
+    }
+
+    @Test func theHolderGetsItsEpochAgainAndNobodyElseGetsTheLease() throws {
+        var lease = try LeaseFixture.active()
+        #expect(try lease.state.acquire(by: lease.laptop) == Epoch(rawValue: 1))
+        let before = lease.state
+        #expect(code { _ = try lease.state.acquire(by: lease.desktop) } == .leaseHeld)
+        #expect(lease.state == before)
+    }
+
+    @Test func releaseNeedsHolderAndEpochAndMayBeRepeated() throws {
+        var lease = try LeaseFixture.active()
+        let one = Epoch(rawValue: 1)
+        #expect(code { try lease.state.release(by: lease.desktop, epoch: one) } == .fenced)
+        #expect(code { try lease.state.release(by: lease.laptop, epoch: one.next) } == .fenced)
+        try lease.state.release(by: lease.laptop, epoch: one)
+        try lease.state.release(by: lease.laptop, epoch: one)
+        #expect(lease.state.holder == nil)
+        #expect(try lease.state.acquire(by: lease.desktop) == one.next)
+        #expect(code { try lease.state.release(by: lease.laptop, epoch: one) } == .fenced)
+    }
+
+    @Test func aVMIsDeletableOnlyWhileNobodyIsActive() throws {
+        var lease = try LeaseFixture.active()
+        #expect(code { try lease.state.checkDeletable() } == .wrongState)
+        try lease.state.release(by: lease.laptop, epoch: lease.state.epoch)
+        try lease.state.checkDeletable()
+    }
+
+    @Test func commitsMakeTheHeadOneByOne() throws {
+        var lease = try LeaseFixture.active()
+        for sequence in UInt64(1)...3 {
+            let decision = try lease.state.commit(lease.offer(sequence), by: lease.laptop, known: nil, at: lease.noon)
+            #expect(decision == .accepted(try #require(lease.state.head)))
+            #expect(lease.state.headSequence.rawValue == sequence)
+        }
+    }
+
+    @Test func aCommitOutOfOrderOrUnderAnotherEpochOrByAnotherDeviceChangesNothing() throws {
+        var lease = try LeaseFixture.active()
+        _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: lease.noon)
+        let before = lease.state
+        let refused: [(CommitOffer, VMSyncError.Code)] = [
+            (lease.offer(1, content: 2), .outOfOrder), (lease.offer(3), .outOfOrder), (lease.offer(0), .outOfOrder),
+            (lease.offer(2, epoch: 0), .fenced), (lease.offer(2, epoch: 2), .fenced),
+        ]
+        for (offer, expected) in refused {
+            #expect(code { _ = try lease.state.commit(offer, by: lease.laptop, known: before.head, at: lease.noon) } == expected)
+        }
+        #expect(code { _ = try lease.state.commit(lease.offer(2), by: lease.desktop, known: nil, at: lease.noon) } == .fenced)
+        #expect(lease.state == before)
+    }
+
+    @Test func aRepeatedCommitGetsTheSameAnswerAlsoAfterItGaveTheLeaseAway() throws {
+        var lease = try LeaseFixture.active()
+        let offer = lease.offer(1, then: .release)
+        let record = try lease.state.commit(offer, by: lease.laptop, known: nil, at: lease.noon).record
+        let after = lease.state
+        #expect(after.holder == nil)
+        let later = lease.noon + .seconds(5)
+        #expect(try lease.state.commit(offer, by: lease.laptop, known: record, at: later) == .repeated(record))
+        #expect(lease.state == after)
+    }
+
+    @Test func theDetailOfARefusalNamesHeadEpochAndHolder() throws {
+        var lease = try LeaseFixture.active()
+        do {
+            _ = try lease.state.commit(lease.offer(7), by: lease.laptop, known: nil, at: lease.noon)
+            Issue.record("a commit out of order was accepted")
+        } catch {
+            #expect(error.message.contains("head 0, epoch 1, active on \(lease.laptop)"))
+        }
+    }
+}

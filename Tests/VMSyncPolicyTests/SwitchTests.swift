@@ -1,0 +1,110 @@
+import Testing
+import VMSyncCore
+import VMSyncPolicy
+
+@Suite struct SwitchTests {
+    /// The laptop is active, and a switch to the desktop is requested.
+    static func requested() throws -> (LeaseFixture, SwitchID) {
+        var lease = try LeaseFixture.active()
+        let id = SwitchID.random()
+        _ = try lease.state.requestSwitch(id, to: lease.desktop, at: lease.noon)
+        return (lease, id)
+    }
+
+    static let reason = Reason(VMSyncError(.incompatible, "no such CPU model"))
+
+    @Test func aSwitchMovesTheLeaseWithItsCommit() throws {
+        var (lease, id) = try Self.requested()
+        _ = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
+        #expect(lease.state.holder == lease.desktop)
+        #expect(lease.state.epoch == Epoch(rawValue: 2))
+        #expect(lease.state.lastSwitch?.state == .moved)
+        #expect(try lease.state.answer(.done, to: id, by: lease.desktop).state == .done)
+    }
+
+    @Test func beforeTheTargetIsReadyACommitCanNotMoveTheLease() throws {
+        var (lease, id) = try Self.requested()
+        let before = lease.state
+        #expect(
+            code { _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon) }
+                == .wrongState)
+        #expect(
+            code { _ = try lease.state.commit(lease.offer(1, then: .move(.random())), by: lease.laptop, known: nil, at: lease.noon) }
+                == .notFound)
+        #expect(lease.state == before)
+    }
+
+    @Test func aSwitchNeedsAHolderAndAnotherDevice() throws {
+        var lease = LeaseFixture()
+        #expect(code { _ = try lease.state.requestSwitch(.random(), to: lease.desktop, at: lease.noon) } == .wrongState)
+        lease = try LeaseFixture.active()
+        #expect(code { _ = try lease.state.requestSwitch(.random(), to: lease.laptop, at: lease.noon) } == .wrongState)
+    }
+
+    @Test func onlyOneSwitchIsOpenAtATimeAndTheRefusalNamesIt() throws {
+        var (lease, id) = try Self.requested()
+        do {
+            _ = try lease.state.requestSwitch(.random(), to: lease.desktop, at: lease.noon)
+            Issue.record("a second switch was opened")
+        } catch {
+            #expect(error.code == .leaseHeld)
+            #expect(error.message.contains(id.rawValue))
+        }
+    }
+
+    @Test func anUnmovedSwitchExpiresAfterSixtySecondsAndBarsNothing() throws {
+        var (lease, id) = try Self.requested()
+        _ = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        lease.state.settle(at: lease.noon + .milliseconds(59_999))
+        #expect(lease.state.lastSwitch?.state == .ready)
+        let late = lease.noon + SwitchRecord.openMax
+        lease.state.settle(at: late)
+        #expect(lease.state.lastSwitch?.state == .expired)
+        #expect(
+            code { _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: late) } == .wrongState)
+        _ = try lease.state.requestSwitch(.random(), to: lease.desktop, at: late)
+    }
+
+    @Test func aMovedSwitchWhoseTargetFailedLeavesTheLeaseThereAndTheVMCanBeSwitchedAgain() throws {
+        var (lease, id) = try Self.requested()
+        _ = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
+        #expect(code { _ = try lease.state.answer(.fail(Self.reason), to: id, by: lease.laptop) } == .wrongState)
+        let failed = try lease.state.answer(.fail(Self.reason), to: id, by: lease.desktop)
+        #expect(failed.state == .failed && failed.reason == Self.reason)
+        #expect(lease.state.holder == lease.desktop)
+        _ = try lease.state.requestSwitch(.random(), to: lease.laptop, at: lease.noon)
+    }
+
+    @Test func eachActionBelongsToItsSideAndMayBeRepeated() throws {
+        var (lease, id) = try Self.requested()
+        for answer in [SwitchAnswer.ready, .refuse(Self.reason), .done] {
+            #expect(code { _ = try lease.state.answer(answer, to: id, by: lease.laptop) } == .wrongState)
+        }
+        #expect(code { _ = try lease.state.answer(.done, to: id, by: lease.desktop) } == .wrongState)
+        #expect(code { _ = try lease.state.answer(.ready, to: .random(), by: lease.desktop) } == .notFound)
+        let once = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        #expect(try lease.state.answer(.ready, to: id, by: lease.desktop) == once)
+        let refused = try lease.state.answer(.refuse(Self.reason), to: id, by: lease.desktop)
+        #expect(refused.state == .refused)
+        #expect(code { _ = try lease.state.answer(.ready, to: id, by: lease.desktop) } == .wrongState)
+    }
+
+    @Test func bothSidesReportStepsUpToALimitAndStrangersDoNot() throws {
+        var (lease, id) = try Self.requested()
+        _ = try lease.state.answer(.report(["pause": 2, "send": 5]), to: id, by: lease.laptop)
+        let merged = try lease.state.answer(.report(["send": 6, "load": 9]), to: id, by: lease.desktop)
+        #expect(merged.steps == ["pause": 2, "send": 6, "load": 9])
+        #expect(code { _ = try lease.state.answer(.report(["x": 1]), to: id, by: .random()) } == .wrongState)
+        let many = Dictionary(uniqueKeysWithValues: (0..<62).map { ("step\($0)", 1.0) })
+        #expect(code { _ = try lease.state.answer(.report(many), to: id, by: lease.laptop) } == .invalidInput)
+    }
+
+    @Test func anOpenSwitchFailsWhenItsSourceGivesUpTheLease() throws {
+        var (lease, _) = try Self.requested()
+        _ = try lease.state.commit(lease.offer(1, then: .release), by: lease.laptop, known: nil, at: lease.noon)
+        #expect(lease.state.lastSwitch?.state == .failed)
+        #expect(lease.state.holder == nil)
+    }
+}
