@@ -29,6 +29,22 @@ extension Replica {
         let method = try findWritten(tracker, into: &runs)
         let scanned = clock.now
         captured.capture(runs, from: memory)
+        let frozen = try freezeDisks()
+        return Capture(
+            method: method, pages: captured.count, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
+    }
+
+    /// The disks alone, of a VM that is shut down.
+    package func captureDisks() throws(VMSyncError) -> Capture {
+        captured.capture([], from: memory)
+        return Capture(
+            method: .pagemap, pages: 0, scan: .zero, copy: .zero, frozen: try freezeDisks())
+    }
+
+    /// Forgets a capture that will not be sealed.
+    package func abandon(_ capture: Capture) { capture.release() }
+
+    private func freezeDisks() throws(VMSyncError) -> [FrozenDisk] {
         var frozen: [FrozenDisk] = []
         do throws(VMSyncError) {
             for disk in disks { frozen.append(try disk.overlay.freeze()) }
@@ -36,8 +52,7 @@ extension Replica {
             for disk in frozen { disk.release() }
             throw error
         }
-        return Capture(
-            method: method, pages: captured.count, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
+        return frozen
     }
 
     private func findWritten(

@@ -115,6 +115,12 @@ package final class Replica {
         try saveRecord()
     }
 
+    /// Notes that memory or disks are of no checkpoint any more, so that they never run; the replica must be reset.
+    package func markDamaged(_ reason: String) throws(VMSyncError) {
+        record.damage = reason
+        try saveRecord()
+    }
+
     func saveRecord() throws(VMSyncError) {
         // An off VM outlives a reboot, so its record must not be newer than what a power loss leaves of its disks.
         if record.kind == .off { for disk in disks { try disk.overlay.flush() } }

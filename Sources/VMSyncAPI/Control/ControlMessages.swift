@@ -1,0 +1,142 @@
+import VMSyncCore
+import VMSyncPolicy
+
+/// What the command line and the daemon say to each other over the daemon's unix socket: HTTP, one path per verb, JSON.
+/// A step that may take long answers with one JSON object a line, `ControlLine`, until it ends.
+package enum ControlPath {
+    package static let status = "/status"
+    package static let doctor = "/doctor"
+    package static let devices = "/devices"
+    package static let invitations = "/invitations"
+    package static let vms = "/vms"
+}
+
+/// `GET /status`
+package struct DaemonStatus: Sendable, Codable {
+    package var device: String
+    package var id: DeviceID
+    package var server: String
+    package var serverAnswers: Bool
+    package var state: String
+    package var pid: Int32
+    package var vms: [VMStatus]
+
+    package init(
+        device: String, id: DeviceID, server: String, serverAnswers: Bool, state: String, pid: Int32, vms: [VMStatus]
+    ) {
+        self.device = device
+        self.id = id
+        self.server = server
+        self.serverAnswers = serverAnswers
+        self.state = state
+        self.pid = pid
+        self.vms = vms
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case device, id, server, state, pid, vms
+        case serverAnswers = "server_answers"
+    }
+}
+
+/// `POST /vms`
+package struct CreateRequest: Sendable, Codable {
+    package var name: String
+    /// Absolute path.
+    package var disk: String
+    /// Bytes.
+    package var memory: UInt64
+    package var cores: Int
+    package var architecture: String
+    package var cpuModel: String?
+    /// Absolute path; with it the guest needs no boot loader.
+    package var kernel: String?
+    package var initrd: String?
+    package var commandLine: String?
+
+    package init(
+        name: String, disk: String, memory: UInt64, cores: Int, architecture: String, cpuModel: String?,
+        kernel: String?, initrd: String?, commandLine: String?
+    ) {
+        self.name = name
+        self.disk = disk
+        self.memory = memory
+        self.cores = cores
+        self.architecture = architecture
+        self.cpuModel = cpuModel
+        self.kernel = kernel
+        self.initrd = initrd
+        self.commandLine = commandLine
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case name, disk, memory, cores, architecture, kernel, initrd
+        case cpuModel = "cpu_model"
+        case commandLine = "command_line"
+    }
+}
+
+/// `POST /vms/NAME/stop`
+package struct StopRequest: Sendable, Codable {
+    package var force: Bool
+    package init(force: Bool) { self.force = force }
+}
+
+/// `POST /vms/NAME/switch`
+package struct SwitchOrder: Sendable, Codable {
+    /// Name of the device; nil is the one that is asked.
+    package var to: String?
+    package init(to: String?) { self.to = to }
+}
+
+/// `POST /vms/NAME/verify`: the digest of what is really there, read from the first byte to the last.
+package struct Verification: Sendable, Codable {
+    package var sequence: Sequence
+    package var recorded: String
+    package var recomputed: String
+
+    package init(sequence: Sequence, recorded: String, recomputed: String) {
+        self.sequence = sequence
+        self.recorded = recorded
+        self.recomputed = recomputed
+    }
+
+    package var matches: Bool { recorded == recomputed }
+}
+
+/// One line of the answer to a long step: progress any number of times, then either the end or an error.
+package struct ControlLine: Sendable, Codable {
+    package var progress: StepProgress?
+    package var result: JSONValue?
+    package var error: Reason?
+
+    package init(progress: StepProgress) { self.progress = progress }
+    package init(result: some Encodable) throws { self.result = try JSONValue(encoding: result) }
+    package init(error: VMSyncError) { self.error = Reason(error) }
+}
+
+/// A result that says no more than that it worked.
+package struct Done: Sendable, Codable {
+    package init() {}
+}
+
+/// `GET /doctor`: what this device can do, one finding a line.
+package struct Finding: Sendable, Codable {
+    package enum Verdict: String, Sendable, Codable {
+        case good = "ok"
+        case warning
+        case bad = "problem"
+    }
+
+    package var subject: String
+    package var verdict: Verdict
+    package var detail: String
+    package var hint: String?
+
+    package init(_ subject: String, _ verdict: Verdict, _ detail: String, hint: String? = nil) {
+        self.subject = subject
+        self.verdict = verdict
+        self.detail = detail
+        self.hint = hint
+    }
+}

@@ -1,0 +1,140 @@
+import VMSyncCore
+import VMSyncPolicy
+
+/// One VM as one device sees it: what `vmsync status` shows.
+package struct VMStatus: Sendable, Codable {
+    /// The word that a person reads first.
+    package enum State: String, Sendable, Codable {
+        /// It runs here.
+        case active = "Active"
+        /// It runs elsewhere; this device has its newest checkpoint and a QEMU waiting.
+        case upToDate = "Up to Date"
+        /// This device is fetching what it lacks.
+        case syncing = "Syncing"
+        /// It runs nowhere; it goes on where it was.
+        case suspended = "Suspended"
+        case stopped = "Stopped"
+        /// Between two devices.
+        case switching = "Switching"
+        /// It ran here, and its QEMU ended though nobody asked it to.
+        case crashed = "Crashed"
+        /// It ran here without the right to: its late work is kept, paused.
+        case diverged = "Diverged"
+        /// The server doesn't answer, and the VM doesn't run here.
+        case disconnected = "Disconnected"
+        /// Something keeps this device from following; `problem` says what.
+        case error = "Error"
+    }
+
+    package var id: VMID
+    package var name: String
+    package var state: State
+    /// Name of the active device.
+    package var activeDevice: String?
+    package var holder: DeviceID?
+    package var epoch: Epoch
+    /// The checkpoint that this device holds.
+    package var sequence: Sequence
+    /// The newest checkpoint that the server holds.
+    package var head: Sequence
+    /// Digest of `sequence`.
+    package var digest: String?
+    /// Since the head became durable on the server, by this device's clock; nil if there is none yet.
+    package var savedSecondsAgo: Double?
+    /// Sealed here and not yet on the server.
+    package var notUploadedBytes: Int
+    package var serverAnswers: Bool
+    package var progress: StepProgress?
+    package var problem: Reason?
+    package var machine: MachineStatus?
+    package var lastCheckpoint: CheckpointMetrics?
+    package var lastSwitch: SwitchRecord?
+
+    package init(id: VMID, name: String) {
+        self.id = id
+        self.name = name
+        state = .disconnected
+        epoch = Epoch(rawValue: 0)
+        sequence = .base
+        head = .base
+        notUploadedBytes = 0
+        serverAnswers = false
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case id, name, state, holder, epoch, sequence, head, digest, progress, problem, machine
+        case activeDevice = "active_device"
+        case savedSecondsAgo = "saved_seconds_ago"
+        case notUploadedBytes = "not_uploaded_bytes"
+        case serverAnswers = "server_answers"
+        case lastCheckpoint = "last_checkpoint"
+        case lastSwitch = "last_switch"
+    }
+}
+
+/// The QEMU of a VM on this device.
+package struct MachineStatus: Sendable, Codable, Hashable {
+    /// `running`, `waiting`, `paused`, …
+    package var state: String
+    package var accelerator: String
+    /// How written pages are found: `pagemap` or `compare`.
+    package var tracking: String
+    /// Why not `pagemap`, if so.
+    package var trackingProblem: String?
+    package var vncSocket: String
+    package var consoleLog: String
+    package var pid: Int32
+
+    package init(
+        state: String, accelerator: String, tracking: String, trackingProblem: String?, vncSocket: String,
+        consoleLog: String, pid: Int32
+    ) {
+        self.state = state
+        self.accelerator = accelerator
+        self.tracking = tracking
+        self.trackingProblem = trackingProblem
+        self.vncSocket = vncSocket
+        self.consoleLog = consoleLog
+        self.pid = pid
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case state, accelerator, tracking, pid
+        case trackingProblem = "tracking_problem"
+        case vncSocket = "vnc_socket"
+        case consoleLog = "console_log"
+    }
+}
+
+/// What one checkpoint cost.
+package struct CheckpointMetrics: Sendable, Codable, Hashable {
+    package var sequence: Sequence
+    /// From the guest's last instruction to its next, milliseconds.
+    package var pauseMilliseconds: Double
+    package var packBytes: Int
+    /// Pages and blocks in the pack.
+    package var units: Int
+    /// Pages that were written, whether they changed or not.
+    package var dirtyPages: Int
+    /// Milliseconds by name: stop, scan, copy, device_state, continue, encode, send.
+    package var steps: [String: Double]
+
+    package init(
+        sequence: Sequence, pauseMilliseconds: Double, packBytes: Int, units: Int, dirtyPages: Int,
+        steps: [String: Double]
+    ) {
+        self.sequence = sequence
+        self.pauseMilliseconds = pauseMilliseconds
+        self.packBytes = packBytes
+        self.units = units
+        self.dirtyPages = dirtyPages
+        self.steps = steps
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case sequence, units, steps
+        case pauseMilliseconds = "pause_ms"
+        case packBytes = "pack_bytes"
+        case dirtyPages = "dirty_pages"
+    }
+}

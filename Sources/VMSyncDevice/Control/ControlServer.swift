@@ -1,0 +1,151 @@
+import Foundation
+import Hummingbird
+import Logging
+import NIOCore
+import ServiceLifecycle
+import VMSyncAPI
+import VMSyncCore
+
+/// The daemon's control socket: thin routes that decode, call the daemon, and encode.
+struct ControlServer {
+    let daemon: Daemon
+    let socket: String
+    let logger: Logger
+
+    /// An order is a few hundred bytes.
+    private static let bodyMax = 64 << 10
+
+    func application(onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {
+        // The daemon must own the path: a socket left behind by a killed one isn't in use, the lock file says so.
+        AtomicFile.remove(socket)
+        var quiet = logger
+        quiet.logLevel = .warning
+        return Application(
+            router: router, configuration: ApplicationConfiguration(address: .unixDomainSocket(path: socket)),
+            onServerRunning: { _ in await onRunning() }, logger: quiet)
+    }
+
+    private var router: Router<BasicRequestContext> {
+        let router = Router()
+        let daemon = daemon
+        router.get("status") { _, _ in try await Self.answer { await daemon.status() } }
+        router.get("doctor") { _, _ in try await Self.answer { await daemon.doctor() } }
+        router.get("devices") { _, _ in try await Self.answer { try await daemon.client.devices() } }
+        router.post("invitations") { _, _ in try await Self.answer { try await daemon.client.invite() } }
+        router.post("vms") { request, _ in
+            let order = try await Self.order(CreateRequest.self, request)
+            return Self.stream { progress in try await daemon.create(order, progress: progress).name }
+        }
+        addVerbs(to: router.group("vms/:name"))
+        return router
+    }
+
+    private func addVerbs(to group: RouterGroup<BasicRequestContext>) {
+        let daemon = daemon
+        @Sendable func host(_ context: BasicRequestContext) async throws -> VMHost {
+            try await daemon.host(try context.parameters.require("name"))
+        }
+        group.get("metrics") { _, context in
+            let vm = try await Self.checked { try await host(context) }
+            return try await Self.answer { await vm.latestMetrics }
+        }
+        group.post("verify") { _, context in
+            let vm = try await Self.checked { try await host(context) }
+            return try await Self.answer { try await vm.verify() }
+        }
+        group.post("start") { _, context in
+            let vm = try await Self.checked { try await host(context) }
+            return Self.stream(following: vm) { _ in try await vm.start() }
+        }
+        group.post("suspend") { _, context in
+            let vm = try await Self.checked { try await host(context) }
+            return Self.stream(following: vm) { _ in try await vm.suspendVM() }
+        }
+        group.post("stop") { request, context in
+            let vm = try await Self.checked { try await host(context) }
+            let order = try await Self.order(StopRequest.self, request)
+            return Self.stream(following: vm) { _ in try await vm.stop(force: order.force) }
+        }
+        group.post("switch") { request, context in
+            let vm = try await Self.checked { try await host(context) }
+            let order = try await Self.order(SwitchOrder.self, request)
+            let target = try await Self.checked { try await daemon.device(order.to) }
+            return Self.stream(following: vm) { progress in
+                try await daemon.move(vm, to: target, progress: progress)
+            }
+        }
+    }
+
+    // MARK: Encoding
+
+    private static func order<Order: Decodable>(_ type: Order.Type, _ request: Request) async throws -> Order {
+        let body = try await request.body.collect(upTo: bodyMax)
+        return try await checked { try WireJSON.decode(Order.self, from: body, failing: .invalidInput) }
+    }
+
+    private static func answer(_ make: @Sendable () async throws -> some Encodable) async throws -> Response {
+        let body = try await checked { try WireJSON.encode(try await make()) }
+        return Response(status: .ok, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: body))
+    }
+
+    /// An answer of lines: progress while `work` goes on, then its result or its error. When the client goes away,
+    /// `work` is cancelled.
+    private static func stream(
+        following host: VMHost? = nil, _ work: @escaping @Sendable (@escaping ProgressHandler) async throws -> some Encodable & Sendable
+    ) -> Response {
+        let (lines, output) = AsyncStream.makeStream(of: ControlLine.self, bufferingPolicy: .bufferingNewest(64))
+        let task = Task {
+            do {
+                output.yield(try ControlLine(result: try await work { output.yield(ControlLine(progress: $0)) }))
+            } catch {
+                output.yield(ControlLine(error: VMSyncError(error)))
+            }
+            output.finish()
+        }
+        let follower = Task {
+            while let host, !Task.isCancelled {
+                if let step = host.status.progress { output.yield(ControlLine(progress: step)) }
+                try? await Task.sleep(for: .milliseconds(200))
+            }
+        }
+        let body = ResponseBody { writer in
+            defer {
+                task.cancel()
+                follower.cancel()
+            }
+            for await line in lines {
+                var bytes = try WireJSON.encode(line)
+                bytes.writeString("\n")
+                try await writer.write(bytes)
+            }
+            try await writer.finish(nil)
+        }
+        return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
+    }
+
+    private static func stream(
+        following host: VMHost, _ work: @escaping @Sendable (@escaping ProgressHandler) async throws -> Void
+    ) -> Response {
+        stream(following: host) { progress in
+            try await work(progress)
+            return Done()
+        }
+    }
+
+    /// Turns what `body` throws into an answer that the client turns back into the same error.
+    private static func checked<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do { return try await body() } catch { throw ControlFailure(error: VMSyncError(error)) }
+    }
+}
+
+/// A `VMSyncError` as an HTTP answer.
+private struct ControlFailure: HTTPResponseError {
+    let error: VMSyncError
+    var status: HTTPResponse.Status { error.code == .notFound ? .notFound : .badRequest }
+
+    func response(from request: Request, context: some RequestContext) throws -> Response {
+        let body = try WireJSON.encode(Problem(error, status: status.code))
+        return Response(
+            status: status, headers: [.contentType: "application/problem+json"], body: ResponseBody(byteBuffer: body))
+    }
+}

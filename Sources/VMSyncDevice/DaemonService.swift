@@ -1,0 +1,110 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+import Foundation
+import Logging
+import ServiceLifecycle
+import UnixSignals
+import VMSyncAPI
+import VMSyncCore
+import VMSyncMachine
+
+/// What a daemon is started with.
+package struct DaemonSettings: Sendable {
+    package var folders: DeviceFolders
+    /// Between two checkpoints of a running VM.
+    package var checkpointInterval: Duration
+    package var logger: Logger
+
+    /// Often enough that a switch sends little and a lost device loses little; seldom enough that nobody notices.
+    package static let standardInterval = Duration.seconds(1)
+
+    package init(folders: DeviceFolders, checkpointInterval: Duration = standardInterval, logger: Logger) {
+        self.folders = folders
+        self.checkpointInterval = checkpointInterval
+        self.logger = logger
+    }
+}
+
+/// The composition root of the daemon: identity, probes, hosts and control socket, until it is told to stop. VMs that run
+/// here run on.
+package enum DaemonService {
+    /// - Parameter onRunning: called when the control socket answers.
+    package static func run(
+        _ settings: DaemonSettings, onRunning: @escaping @Sendable () async -> Void
+    ) async throws {
+        let folders = settings.folders
+        try folders.make()
+        let lock = try ProcessLock(path: folders.lock)
+        defer { lock.release() }
+        let identity = try DeviceIdentity.load(folders)
+        let http = SyncClient.makeHTTPClient()
+        do {
+            let client = try SyncClient(url: identity.server, token: identity.token, httpClient: http)
+            let capabilities = await HostCapabilities.probe(folder: folders.run, logger: settings.logger)
+            let bootID = try String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
+            let environment = HostEnvironment(
+                me: identity, folders: folders, client: client,
+                images: ImageStore(folder: folders.images, client: client), capabilities: capabilities,
+                ramwatch: RamwatchLibrary.path, bootID: bootID.trimmingCharacters(in: .whitespacesAndNewlines),
+                checkpointInterval: settings.checkpointInterval, logger: settings.logger)
+            try await serve(Daemon(environment: environment), onRunning: onRunning)
+        } catch {
+            try await http.shutdown()
+            throw error
+        }
+        try await http.shutdown()
+    }
+
+    private static func serve(_ daemon: Daemon, onRunning: @escaping @Sendable () async -> Void) async throws {
+        let control = ControlServer(daemon: daemon, socket: daemon.folders.control, logger: daemon.logger)
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [
+                    .init(service: control.application(onRunning: onRunning)),
+                    .init(service: CancelledOnShutdown { try await daemon.run() }),
+                ], gracefulShutdownSignals: [.sigterm, .sigint], logger: daemon.logger))
+        try await group.run()
+        AtomicFile.remove(daemon.folders.control)
+    }
+}
+
+/// A service that ends by being cancelled.
+private struct CancelledOnShutdown: Service {
+    let body: @Sendable () async throws -> Void
+
+    init(_ body: @escaping @Sendable () async throws -> Void) { self.body = body }
+
+    func run() async throws { try await cancelWhenGracefulShutdown { try await body() } }
+}
+
+/// Keeps a second daemon from the same state folder; the kernel takes it back when the process ends, however it ends.
+private final class ProcessLock: Sendable {
+    private let descriptor: Int32
+
+    init(path: String) throws(VMSyncError) {
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw VMSyncError(.wrongState, "a daemon runs already on this state folder", hint: "vmsync status")
+        }
+    }
+
+    func release() { close(descriptor) }
+}
+
+/// Where libramwatch.so is: beside the program, or where a package puts it.
+enum RamwatchLibrary {
+    static var path: String? {
+        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        let folder = (program as NSString).deletingLastPathComponent
+        let places = [
+            ProcessInfo.processInfo.environment["VMSYNC_RAMWATCH"], folder + "/libramwatch.so",
+            folder + "/../lib/vmsync/libramwatch.so",
+        ]
+        return places.compactMap { $0 }.first { FileManager.default.fileExists(atPath: $0) }
+    }
+}

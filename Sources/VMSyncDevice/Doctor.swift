@@ -1,0 +1,75 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+import Foundation
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+
+/// What this device can do, and what to do about the rest.
+extension Daemon {
+    package func doctor() async -> [Finding] {
+        emulators + [memory, disk, await tracking(), await server]
+    }
+
+    private var emulators: [Finding] {
+        MachineDefinition.Architecture.allCases.map { architecture in
+            guard let emulator = environment.capabilities.emulators[architecture.rawValue] else {
+                return Finding(
+                    architecture.qemuProgram, architecture == .host ? .bad : .warning, "not installed",
+                    hint: "sudo apt-get install \(architecture.qemuPackage)")
+            }
+            guard emulator.machines.contains(architecture.machineType) else {
+                return Finding(
+                    architecture.qemuProgram, .bad, "\(emulator.version) lacks \(architecture.machineType)",
+                    hint: "install QEMU 7.2 or newer")
+            }
+            return Finding(
+                architecture.qemuProgram, .good,
+                "\(emulator.version), \(architecture.machineType), \(emulator.accelerator.rawValue)")
+        }
+    }
+
+    private var memory: Finding { room("guest memory", folders.memory, wanted: 1 << 30) }
+    private var disk: Finding { room("state folder", folders.state, wanted: 10 << 30) }
+
+    private func room(_ subject: String, _ folder: String, wanted: UInt64) -> Finding {
+        var status = statvfs()
+        guard statvfs(folder, &status) == 0 else { return Finding(subject, .bad, "\(folder) can't be read") }
+        let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
+        return Finding(
+            subject, free >= wanted ? .good : .warning, "\(ByteCount(free)) free in \(folder)",
+            hint: free >= wanted ? nil : "a desktop wants more room there")
+    }
+
+    private func tracking() async -> Finding {
+        let machines = hosts.values.compactMap { $0.status.machine }
+        if let problem = machines.compactMap(\.trackingProblem).first {
+            return Finding(
+                "memory tracking", .warning, "compare: \(problem)", hint: "checkpoints pause the VM longer than needed")
+        }
+        guard let ramwatch = environment.ramwatch else {
+            return Finding("memory tracking", .warning, "compare: libramwatch.so is missing", hint: "make build")
+        }
+        do {
+            try await TrackingProbe.run(folder: folders.memory, library: ramwatch)
+            return Finding("memory tracking", .good, "pagemap: a probe's write was seen")
+        } catch {
+            return Finding("memory tracking", .warning, "compare: \(VMSyncError(error).message)")
+        }
+    }
+
+    private var server: Finding {
+        get async {
+            do {
+                try await client.checkHealth()
+                return Finding("sync server", .good, environment.me.server)
+            } catch {
+                return Finding("sync server", .bad, VMSyncError(error).message, hint: "vmsync server run")
+            }
+        }
+    }
+}

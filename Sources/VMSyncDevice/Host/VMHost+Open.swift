@@ -1,0 +1,183 @@
+import Synchronization
+import VMSyncPolicy
+import Logging
+import Foundation
+import NBD
+import NIOCore
+import NIOPosix
+import QMP
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+import VMSyncReplica
+
+/// Coming up: the replica, the disks, and a QEMU that an earlier daemon left running.
+extension VMHost {
+    var tenurePath: String { paths.state + "/tenure.json" }
+
+    func saveTenure(_ tenure: Tenure?) throws(VMSyncError) {
+        if let tenure { try AtomicFile.write(tenure, to: tenurePath) } else { AtomicFile.remove(tenurePath) }
+        self.tenure = tenure
+    }
+
+    /// Opens what is here. Without the base images there is nothing yet.
+    func open() async throws {
+        let description = try VMDescription(record.definition)
+        self.description = description
+        guard replica == nil, description.images.allSatisfy(environment.images.has) else { return }
+        let bases = description.disks.map(environment.images.path)
+        let replica = try Replica(
+            vm: id, definition: description.machine, paths: paths, bases: bases, bootID: environment.bootID,
+            logger: logger)
+        let exports = Dictionary(
+            uniqueKeysWithValues: replica.overlays.enumerated().map {
+                (MachinePaths.exportName($0.offset), $0.element as any BlockDevice)
+            })
+        disks = try await NBDServer.start(
+            path: paths.disks, exports: exports, group: MultiThreadedEventLoopGroup.singleton,
+            threadPool: .singleton, logger: logger)
+        self.replica = replica
+        tenure = try AtomicFile.read(Tenure.self, at: tenurePath)
+        try await adoptMachine(replica)
+        try finishInterruptedApply(replica)
+    }
+
+    /// Takes over a QEMU, by what the tenure says of it.
+    private func adoptMachine(_ replica: Replica) async throws {
+        let found = try await Machine.adopt(
+            paths: paths, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
+        guard let tenure else {
+            // It only waited for device state, and a fresh one is ready sooner than this one is understood.
+            await found?.end()
+            return
+        }
+        guard let found else {
+            machineState = .died
+            if tenure.departure == nil { try markLost(replica) }
+            return
+        }
+        machine = found
+        watch(found)
+        startTracking(found)
+        switch try await found.runState() {
+        case .shutdown:
+            guestShutDown = true
+            machineState = .shutDown
+        case .running:
+            machineState = tenure.departure == nil ? .running : .held
+        default:
+            // Paused in the middle of a checkpoint, or by an error of a disk that is served again now.
+            if tenure.departure == nil { try await found.resume() }
+            machineState = tenure.departure == nil ? .running : .held
+        }
+        logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
+    }
+
+    /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more.
+    func markLost(_ replica: Replica) throws {
+        try replica.markDamaged("its QEMU ended while it ran")
+    }
+
+    private func finishInterruptedApply(_ replica: Replica) throws {
+        guard let sequence = replica.interruptedApply else { return }
+        logger.info("applying checkpoint \(sequence) again")
+        try replica.applyInbox(sequence)
+    }
+
+    // MARK: The QEMU's life
+
+    /// Notes what QEMU tells unasked, and its end.
+    func watch(_ machine: Machine) {
+        let events = machine.qmp.events()
+        Task {
+            for await event in events {
+                switch event.kind {
+                case .shutdown(let guest, _) where guest: self.guestDidShutDown(machine)
+                case .blockIOError(let device, let noSpace, _): self.diskFailed(device, noSpace: noSpace)
+                default: break
+                }
+            }
+            self.machineDidEnd(machine)
+        }
+    }
+
+    private func guestDidShutDown(_ which: Machine) {
+        guard which === machine else { return }
+        guestShutDown = true
+        if machineState == .running { machineState = .shutDown }
+        wake.signal()
+    }
+
+    private func machineDidEnd(_ which: Machine) {
+        guard which === machine else { return }
+        machine = nil
+        tracker = nil
+        if machineState == .running || machineState == .held {
+            machineState = guestShutDown ? .shutDown : .died
+            logger.error("QEMU ended", metadata: ["last words": "\(which.process.lastWords(paths))"])
+            if machineState == .died, let replica { try? markLost(replica) }
+        } else if machineState == .waiting {
+            machineState = .none
+        }
+        publish()
+        wake.signal()
+    }
+
+    private func diskFailed(_ device: String, noSpace: Bool) {
+        problem = VMSyncError(
+            noSpace ? .noSpace : .io, "the VM is paused: its disk \(device) can't be written",
+            hint: noSpace ? "free some space in \(paths.state), then: vmsync start \(record.name)" : "see \(paths.qemuLog)")
+        publish()
+    }
+
+    /// Follows the writes of a QEMU whose memory is at the replica's checkpoint now; without the kernel's help all memory
+    /// is compared instead.
+    func startTracking(_ machine: Machine) {
+        trackerIsCurrent = false
+        do {
+            guard let description else { return }
+            let report = try RamwatchReport(file: paths.ramwatchReport, memory: description.machine.memory)
+            tracker = try DirtyTracker(pid: machine.process.pid, report: report)
+            trackingProblem = nil
+        } catch {
+            tracker = nil
+            trackingProblem = error.message
+            logger.notice("comparing all memory at each checkpoint: \(error.message)")
+        }
+    }
+
+    func launch(_ role: QEMUArguments.Role) async throws -> Machine {
+        guard let description, let replica else { throw VMSyncError(.wrongState, "the base image is not here yet") }
+        if let obstacle = environment.capabilities.reasonAgainst(
+            description.machine, savedBy: role == .incoming ? replica.record.qemu : nil)
+        {
+            throw obstacle
+        }
+        let boot = description.kernel.map { kernel in
+            QEMUArguments.BootFiles(
+                kernel: environment.images.path(kernel), initrd: description.initrd.map(environment.images.path))
+        }
+        let settings = Machine.LaunchSettings(
+            name: record.name, paths: paths, accelerator: .choose(for: description.machine.architecture), boot: boot,
+            ramwatch: environment.ramwatch)
+        let launched = try await Machine.launch(
+            description.machine, role: role, settings: settings, group: MultiThreadedEventLoopGroup.singleton,
+            logger: logger)
+        guestShutDown = false
+        machine = launched
+        watch(launched)
+        startTracking(launched)
+        return launched
+    }
+
+    /// Ends the QEMU of this VM, if there is one.
+    func discardMachine() async {
+        let ending = machine
+        machine = nil
+        tracker = nil
+        trackerIsCurrent = false
+        machineState = .none
+        await ending?.end()
+    }
+}

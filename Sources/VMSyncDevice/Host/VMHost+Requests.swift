@@ -1,0 +1,126 @@
+import VMSyncCheckpoint
+import Synchronization
+import VMSyncReplica
+import VMSyncAPI
+import Logging
+import VMSyncCore
+import VMSyncMachine
+import VMSyncPolicy
+
+/// Something a user asked of one VM on this device, and who waits for it.
+struct HostRequest {
+    enum Kind: Equatable {
+        case start
+        /// Press the power button; `force` pulls the plug.
+        case stop(force: Bool)
+        case suspend
+    }
+
+    let kind: Kind
+    let answer: CheckedContinuation<Void, any Error>
+    var isBegun = false
+}
+
+/// What a user asks for. Each call returns when it has come true.
+extension VMHost {
+    package func start() async throws {
+        if machineState == .running { return }
+        if let holder = record.holder, holder != environment.me.id {
+            throw VMSyncError(
+                .leaseHeld, "\(record.name) runs on another device", hint: "vmsync switch \(record.name)")
+        }
+        try await ask(.start)
+    }
+
+    package func stop(force: Bool) async throws {
+        try requireRunning()
+        try await ask(.stop(force: force))
+    }
+
+    package func suspendVM() async throws {
+        try requireRunning()
+        try await ask(.suspend)
+    }
+
+    private func requireRunning() throws {
+        guard machineState == .running else {
+            let hint = record.holder == nil ? "vmsync start \(record.name)" : "vmsync switch \(record.name)"
+            throw VMSyncError(.wrongState, "\(record.name) doesn't run on this device", hint: hint)
+        }
+    }
+
+    private func ask(_ kind: HostRequest.Kind) async throws {
+        try await withCheckedThrowingContinuation { answer in
+            requests.append(HostRequest(kind: kind, answer: answer))
+            wake.signal()
+        }
+    }
+
+    /// Begins what was asked for and answers what has come true; part of the one task.
+    func answerRequests() async {
+        for index in requests.indices where !requests[index].isBegun {
+            requests[index].isBegun = true
+            do {
+                try await begin(requests[index].kind)
+            } catch {
+                let failed = requests.remove(at: index)
+                failed.answer.resume(throwing: VMSyncError(error))
+                break
+            }
+        }
+        let (fulfilled, waiting) = requests.partitioned { isFulfilled($0.kind) }
+        requests = waiting
+        for request in fulfilled { request.answer.resume() }
+    }
+
+    func failRequests(_ error: VMSyncError) {
+        let failed = requests
+        requests = []
+        for request in failed { request.answer.resume(throwing: error) }
+    }
+
+    private func begin(_ kind: HostRequest.Kind) async throws {
+        switch kind {
+        case .start:
+            _ = try await environment.client.acquireLease(id)
+            try await refreshRecord()
+        case .stop(let force):
+            if force {
+                guestShutDown = true
+                await machine?.end()
+            } else {
+                try await machine?.pressPowerButton()
+            }
+        case .suspend:
+            try await suspend()
+        }
+    }
+
+    private func isFulfilled(_ kind: HostRequest.Kind) -> Bool {
+        switch kind {
+        case .start: machineState == .running
+        case .stop, .suspend: machineState == .none && tenure == nil
+        }
+    }
+}
+
+extension Array {
+    fileprivate func partitioned(_ belongsFirst: (Element) -> Bool) -> ([Element], [Element]) {
+        (filter(belongsFirst), filter { !belongsFirst($0) })
+    }
+}
+
+extension VMHost {
+    /// Reads everything that the replica holds and compares it with what it ought to be. The guest must not run here.
+    package func verify() throws -> Verification {
+        guard let replica else { throw VMSyncError(.wrongState, "nothing of \(record.name) is on this device yet") }
+        guard machineState != .running else {
+            throw VMSyncError(
+                .wrongState, "\(record.name) runs here and changes all the time",
+                hint: "verify it on a standby, or suspend it first")
+        }
+        return Verification(
+            sequence: replica.record.sequence, recorded: "\(replica.record.digest.combined)",
+            recomputed: "\(try replica.recomputedDigest().combined)")
+    }
+}

@@ -1,0 +1,156 @@
+import Synchronization
+import Logging
+import Foundation
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+import VMSyncPolicy
+import VMSyncReplica
+
+/// Following: base images, packs, a QEMU that waits.
+extension VMHost {
+    func fetchBase() async throws {
+        guard let description else { throw VMSyncError(.bug, "no description of VM \(id)") }
+        defer { progress.withLock { $0 = nil } }
+        for image in description.images {
+            try await environment.images.fetch(image) { [self] step in progress.withLock { $0 = step } }
+        }
+        try await open()
+    }
+
+    func rebuild() async throws {
+        await discardMachine()
+        guard let replica else { return }
+        logger.notice("rebuilding from the server", metadata: ["reason": "\(replica.record.damage ?? "off the history")"])
+        try replica.reset()
+        try saveTenure(nil)
+    }
+
+    /// Fetches the next pack and applies it. A pack that is damaged is fetched again.
+    func fetchAndApply(_ sequence: Sequence) async throws {
+        guard let replica else { return }
+        var watch = Stopwatch()
+        guard let checkpoint = try await checkpointRecord(sequence) else {
+            throw VMSyncError(.notFound, "the server has no checkpoint \(sequence) of this VM")
+        }
+        try await environment.client.fetchPack(of: id, checkpoint, to: replica.inboxPath(sequence))
+        watch.lap("fetch")
+        try replica.applyInbox(sequence)
+        watch.lap("apply")
+        arrivalSteps = watch.steps
+        showCatchUp()
+    }
+
+    private func checkpointRecord(_ sequence: Sequence) async throws -> CheckpointRecord? {
+        if let head = record.head, head.sequence == sequence { return head }
+        if let known = upcoming.first(where: { $0.sequence == sequence }) { return known }
+        let previous = Sequence(rawValue: sequence.rawValue - 1)
+        upcoming = try await environment.client.checkpoints(of: id, after: previous)
+        return upcoming.first
+    }
+
+    private func showCatchUp() {
+        guard let replica, let head = record.head, head.sequence.rawValue > replica.record.sequence.rawValue + 1 else {
+            return progress.withLock { $0 = nil }
+        }
+        let left = upcoming.filter { $0.sequence > replica.record.sequence }
+        progress.withLock {
+            $0 = StepProgress(
+                step: "fetching \(head.sequence.rawValue - replica.record.sequence.rawValue) checkpoints", done: 0,
+                total: left.reduce(0) { $0 + $1.size })
+        }
+    }
+
+    /// Starts a QEMU on the replica's memory that waits for device state.
+    ///
+    /// Its tracker is armed before its first instruction, and the packs that are applied meanwhile go through the
+    /// daemon's own mapping, which it doesn't watch: so from the load on it reports just what this QEMU wrote.
+    func prepare() async throws {
+        _ = try await launch(.incoming)
+        try tracker?.arm()
+        trackerIsCurrent = tracker != nil
+        machineState = .waiting
+    }
+
+    func announceReady(_ pending: SwitchID) async throws {
+        adopt(try await environment.client.answer(.ready, to: pending, of: id))
+        // The event of it may come later than the next turn; the answer must not be given twice.
+        try await refreshRecord()
+    }
+
+    /// Another device is active though the VM runs here. Its late work must not be lost and must not go on.
+    func stepDown() async throws {
+        try await machine?.pause()
+        isDiverged = true
+        problem = VMSyncError(
+            .fenced, "the VM went on on another device; what was done here since is kept, paused",
+            hint: "vmsync status \(record.name)")
+        logger.error("fenced: the VM is active elsewhere")
+    }
+
+    // MARK: Becoming active
+
+    /// Runs the VM here from the head. The lease is ours and the replica is at the head.
+    ///
+    /// Order: the tenure is noted → memory and device state are in QEMU → the guest runs → the server hears of it.
+    func goActive() async throws {
+        guard let replica else { return }
+        try Fault.point("before-activation")
+        var watch = Stopwatch()
+        let isLive = replica.record.kind == .live
+        if isLive, machineState != .waiting {
+            await discardMachine()
+            try await prepare()
+        } else if !isLive {
+            await discardMachine()
+            _ = try await launch(.boot)
+        }
+        guard let machine else { throw VMSyncError(.machine, "QEMU ended before the VM could start") }
+        try saveTenure(Tenure(epoch: record.epoch, departure: nil))
+        watch.lap("prepare")
+        do {
+            if isLive { try await machine.loadDeviceState(try replica.deviceState()) }
+            watch.lap("load")
+            try Fault.point("after-load")
+            try await machine.resume()
+            watch.lap("continue")
+        } catch {
+            try await giveUpActivation()
+            throw error
+        }
+        machineState = .running
+        nextCheckpoint = .now + environment.checkpointInterval
+        try Fault.point("after-continue")
+        await reportArrival(watch.steps)
+    }
+
+    /// The guest has not run here: gives the lease back, so that the VM can be started where it was.
+    private func giveUpActivation() async throws {
+        await discardMachine()
+        try saveTenure(nil)
+        if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .moved {
+            _ = try? await environment.client.answer(
+                .fail(Reason(VMSyncError(.machine, "the VM can't be loaded here"))), to: pending.id, of: id)
+        }
+        try await environment.client.releaseLease(id, epoch: record.epoch)
+        try await refreshRecord()
+    }
+
+    /// Tells the server, and through it the user, that the guest runs and what its arrival took. The VM runs already, so
+    /// a server that doesn't answer is no failure.
+    private func reportArrival(_ steps: [String: Double]) async {
+        guard let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .moved else { return }
+        var report = steps.merging(arrivalSteps) { step, _ in step }
+        report["prepare"] = nil
+        report["running_at"] = HostClock.milliseconds
+        report["target_clock"] = HostClock.tag(bootID: environment.bootID)
+        do {
+            _ = try await environment.client.answer(.report(report), to: pending.id, of: id)
+            _ = try await environment.client.answer(.done, to: pending.id, of: id)
+            try await refreshRecord()
+        } catch {
+            logger.warning("the server doesn't know yet that the VM runs here: \(error)")
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import VMSyncCheckpoint
+import Synchronization
+import VMSyncReplica
+import Logging
+import VMSyncAPI
+import VMSyncCore
+import VMSyncMachine
+import VMSyncPolicy
+
+/// What `vmsync status` shows, put together after every step.
+extension VMHost {
+    func noteHead(_ head: CheckpointRecord) {
+        if let saved, saved.sequence >= head.sequence { return }
+        saved = (head.sequence, .now)
+    }
+
+    func publish() {
+        var status = VMStatus(id: id, name: record.name)
+        status.state = stateWord
+        status.epoch = record.epoch
+        status.holder = record.holder
+        status.sequence = replica?.record.sequence ?? .base
+        status.head = record.head?.sequence ?? .base
+        status.digest = replica.map { "\($0.record.digest.combined)" }
+        status.savedSecondsAgo = saved.map { (ContinuousClock.now - $0.at).seconds }
+        status.notUploadedBytes = waitingCheckpoints.reduce(0) { $0 + $1.packBytes }
+        status.serverAnswers = serverAnswers
+        status.problem = (problem ?? damage).map(Reason.init)
+        status.machine = machineStatus
+        status.lastCheckpoint = metrics.last
+        status.lastSwitch = record.lastSwitch
+        published.withLock { $0 = status }
+    }
+
+    private var damage: VMSyncError? {
+        replica?.record.damage.map { VMSyncError(.corrupt, "this replica is damaged: \($0)") }
+    }
+
+    private var stateWord: VMStatus.State {
+        if isDiverged { return .diverged }
+        switch machineState {
+        case .running: return .active
+        case .held: return .switching
+        case .died: return .crashed
+        case .shutDown: return .stopped
+        case .none, .waiting: break
+        }
+        if !serverAnswers { return .disconnected }
+        if replica == nil || (record.head?.sequence ?? .base) > (replica?.record.sequence ?? .base) {
+            return failures > 2 ? .error : .syncing
+        }
+        switch record.runState {
+        case .active: return record.holder == environment.me.id ? .switching : .upToDate
+        case .suspended: return .suspended
+        case .off: return .stopped
+        }
+    }
+
+    private var machineStatus: MachineStatus? {
+        guard let machine, let description else { return nil }
+        return MachineStatus(
+            state: "\(machineState)", accelerator: Accelerator.choose(for: description.machine.architecture).rawValue,
+            tracking: (tracker == nil ? TrackingMethod.compare : .pagemap).rawValue, trackingProblem: trackingProblem,
+            vncSocket: paths.vnc, consoleLog: paths.consoleLog, pid: machine.process.pid)
+    }
+}

@@ -1,0 +1,248 @@
+import Foundation
+import Logging
+import NBD
+import NIOCore
+import NIOPosix
+import Synchronization
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+import VMSyncPolicy
+import VMSyncReplica
+
+/// What the hosts of all VMs on this device have in common.
+package struct HostEnvironment: Sendable {
+    package var me: DeviceIdentity
+    package var folders: DeviceFolders
+    package var client: SyncClient
+    package var images: ImageStore
+    package var capabilities: HostCapabilities
+    /// libramwatch.so, if it was found.
+    package var ramwatch: String?
+    package var bootID: String
+    package var checkpointInterval: Duration
+    package var logger: Logger
+}
+
+/// One VM on this device: brings it, step by step, to where the server's record and the user want it.
+///
+/// One task, `run`, does everything that changes the VM, one `DeviceAction` after the other; what comes from outside
+/// (records, requests, a dying QEMU) is noted and wakes it. So no two steps ever interleave. The actor has a thread of
+/// its own, because a replica blocks: it maps, compares, compresses and writes files.
+package actor VMHost {
+    /// Checkpoints whose metrics are kept for `vmsync status` and the demo.
+    static let metricsKept = 4096
+
+    nonisolated let thread: any EventLoop
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
+
+    package nonisolated let id: VMID
+    nonisolated let environment: HostEnvironment
+    nonisolated let paths: MachinePaths
+    nonisolated let wake = WakeSignal()
+    nonisolated let logger: Logger
+    /// What `status` gives, so that nobody waits for the thread.
+    nonisolated let published: Mutex<VMStatus>
+    nonisolated let progress = Mutex<StepProgress?>(nil)
+
+    var record: VMRecord
+    var serverAnswers = true
+    var description: VMDescription?
+    var replica: Replica?
+    var disks: NBDServer?
+    var machine: Machine?
+    var machineState = DeviceSituation.Machine.none
+    var isDiverged = false
+    var guestShutDown = false
+    var tracker: DirtyTracker?
+    var trackingProblem: String?
+    /// Whether the tracker was armed at the checkpoint that the replica holds.
+    var trackerIsCurrent = false
+    var tenure: Tenure?
+    var nextCheckpoint = ContinuousClock.now
+    var failures = 0
+    var problem: VMSyncError?
+    var requests: [HostRequest] = []
+    var metrics: [CheckpointMetrics] = []
+    /// The newest checkpoint that the server has acknowledged to us or told us of, and when, by our clock.
+    var saved: (sequence: Sequence, at: ContinuousClock.Instant)?
+    /// What fetching and applying the last pack took, for the report of a switch.
+    var arrivalSteps: [String: Double] = [:]
+    /// Checkpoints between the replica and the head, while it catches up.
+    var upcoming: [CheckpointRecord] = []
+    /// Switches for which this device, as source, has made an early checkpoint, so that the last one is small.
+    var preparedSwitch: SwitchID?
+    var isStopping = false
+
+    package init(record: VMRecord, environment: HostEnvironment, thread: any EventLoop) {
+        id = record.id
+        self.record = record
+        self.environment = environment
+        self.thread = thread
+        paths = environment.folders.machine(record.id)
+        var logger = environment.logger
+        logger[metadataKey: "vm"] = "\(record.name)"
+        self.logger = logger
+        published = Mutex(VMStatus(id: record.id, name: record.name))
+    }
+
+    // MARK: From outside
+
+    /// The newest record of the VM; nil when the server stopped answering.
+    package func deliver(_ newer: VMRecord?) {
+        serverAnswers = newer != nil
+        if let newer, newer.revision >= record.revision { record = newer }
+        if let head = newer?.head { noteHead(head) }
+        publish()
+        wake.signal()
+    }
+
+    package nonisolated var status: VMStatus {
+        var status = published.withLock { $0 }
+        status.progress = progress.withLock { $0 }
+        return status
+    }
+
+    /// What the latest checkpoints made here cost, oldest first.
+    package var latestMetrics: [CheckpointMetrics] { metrics }
+
+    // MARK: The one task
+
+    /// Runs until the task is cancelled; the VM itself runs on.
+    package func run() async {
+        while !Task.isCancelled {
+            do {
+                try await open()
+                break
+            } catch {
+                await fail(VMSyncError(error))
+            }
+        }
+        while !Task.isCancelled {
+            await answerRequests()
+            let action = nextAction
+            guard action != .wait else {
+                publish()
+                await wake.wait(until: machineState == .running ? nextCheckpoint : nil)
+                continue
+            }
+            do {
+                try await perform(action)
+                failures = 0
+                problem = nil
+            } catch {
+                await fail(VMSyncError(error, during: action.words))
+            }
+            publish()
+        }
+        await close()
+    }
+
+    private var nextAction: DeviceAction {
+        if isDiverged { return .wait }
+        if let pending = record.lastSwitch, pending.state == .requested, pending.from == environment.me.id,
+            preparedSwitch != pending.id, machineState == .running
+        {
+            preparedSwitch = pending.id
+            nextCheckpoint = .now
+        }
+        return situation.nextAction
+    }
+
+    var situation: DeviceSituation {
+        DeviceSituation(
+            me: environment.me.id,
+            server: .init(
+                holder: record.holder, epoch: record.epoch, head: record.head?.sequence ?? .base,
+                headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch),
+            machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
+            hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence),
+            checkpointIsDue: nextCheckpoint <= .now,
+            startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
+    }
+
+    /// Why this device can't run the VM as it is now.
+    private var obstacle: VMSyncError? {
+        guard let description else { return nil }
+        let savedBy = record.head?.kind == .live ? replica?.record.qemu : nil
+        return environment.capabilities.reasonAgainst(description.machine, savedBy: savedBy)
+    }
+
+    var waitingCheckpoints: [SealedCheckpoint] { (try? replica?.outbox()) ?? [] }
+
+    private func perform(_ action: DeviceAction) async throws {
+        logger.trace("\(action)")
+        switch action {
+        case .wait: break
+        case .fetchBase: try await fetchBase()
+        case .rebuild: try await rebuild()
+        case .apply(let sequence): try await fetchAndApply(sequence)
+        case .drop(let sequence): replica?.acknowledge(sequence)
+        case .upload: try await upload()
+        case .checkpoint: try await checkpoint()
+        case .sealOff: try await sealOff()
+        case .handOver(let id): try await handOver(id)
+        case .settleHandOver: try await settleDeparture()
+        case .prepare: try await prepare()
+        case .discard: await discardMachine()
+        case .announceReady(let id): try await announceReady(id)
+        case .refuse(let id, let reason): adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
+        case .goActive: try await goActive()
+        case .stepDown: try await stepDown()
+        }
+    }
+
+    /// Notes a failure, tells whoever waits for the step that failed, and rests before the next try.
+    private func fail(_ error: VMSyncError) async {
+        guard !Task.isCancelled else { return }
+        problem = error
+        failures += 1
+        logger.warning("\(error.message)", metadata: ["code": "\(error.code.rawValue)"])
+        if error.code != .unavailable { failRequests(error) }
+        publish()
+        // 0.1 s, 0.2 s … 3.2 s; a new record or request ends the rest.
+        let rest = Duration.milliseconds(100 << min(failures - 1, 5))
+        await wake.wait(until: .now + rest)
+    }
+
+    /// Takes in what the server answered about a switch, before the event of it comes.
+    func adopt(_ answered: SwitchRecord) {
+        logger.debug("switch \(answered.id) is \(answered.state.rawValue)")
+    }
+
+    func refreshRecord() async throws {
+        let newer = try await environment.client.vm(id)
+        if newer.revision >= record.revision { record = newer }
+    }
+
+    private func close() async {
+        await machine?.release()
+        await disks?.stop()
+        do { try replica?.close() } catch { logger.warning("\(error.message)") }
+    }
+}
+
+extension DeviceAction {
+    /// What is being done, as a person says it.
+    var words: String {
+        switch self {
+        case .wait: "waiting"
+        case .fetchBase: "fetching the base image"
+        case .rebuild: "rebuilding the replica"
+        case .apply(let sequence): "applying checkpoint \(sequence)"
+        case .drop: "clearing the outbox"
+        case .upload: "saving to the server"
+        case .checkpoint: "making a checkpoint"
+        case .sealOff: "saving the disks after the shutdown"
+        case .handOver: "handing the VM over"
+        case .settleHandOver: "finding out where the VM runs"
+        case .prepare: "preparing to take the VM over"
+        case .discard: "ending the waiting QEMU"
+        case .announceReady: "announcing that this device is ready"
+        case .refuse: "refusing a switch"
+        case .goActive: "starting the VM"
+        case .stepDown: "pausing the VM, which is active elsewhere"
+        }
+    }
+}

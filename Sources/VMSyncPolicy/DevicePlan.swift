@@ -1,0 +1,159 @@
+import VMSyncCore
+
+/// What one device has of one VM and knows of it: all that decides what it does next.
+package struct DeviceSituation: Sendable {
+    /// What the QEMU of this VM on this device does.
+    package enum Machine: Sendable, Equatable {
+        case none
+        /// Waits for device state, its RAM file following the head.
+        case waiting
+        case running
+        /// Paused by us, with the VM's last moments here in it: only the server knows whether the lease has moved.
+        case held
+        /// It ended though nobody asked it to.
+        case died
+        /// The guest shut itself down.
+        case shutDown
+    }
+
+    /// What the server last said.
+    package struct Server: Sendable, Equatable {
+        package var holder: DeviceID?
+        package var epoch: Epoch
+        package var head: Sequence
+        package var headKind: CheckpointKind
+        package var pendingSwitch: SwitchRecord?
+
+        package init(
+            holder: DeviceID?, epoch: Epoch, head: Sequence, headKind: CheckpointKind, pendingSwitch: SwitchRecord?
+        ) {
+            self.holder = holder
+            self.epoch = epoch
+            self.head = head
+            self.headKind = headKind
+            self.pendingSwitch = pendingSwitch
+        }
+    }
+
+    package var me: DeviceID
+    /// Nil until the server was heard.
+    package var server: Server?
+    package var machine: Machine
+    /// The checkpoint that the replica holds; nil if it must be rebuilt, or there is none yet.
+    package var replica: Sequence?
+    /// Whether the base images are here.
+    package var hasBase: Bool
+    /// Checkpoints that are sealed here and not acknowledged.
+    package var outbox: [Sequence]
+    package var checkpointIsDue: Bool
+    /// Whether the user asked for the VM to run here.
+    package var startWanted: Bool
+    /// Why this device can't run the VM, if so.
+    package var obstacle: VMSyncError?
+
+    package init(
+        me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
+        checkpointIsDue: Bool, startWanted: Bool, obstacle: VMSyncError?
+    ) {
+        self.me = me
+        self.server = server
+        self.machine = machine
+        self.replica = replica
+        self.hasBase = hasBase
+        self.outbox = outbox
+        self.checkpointIsDue = checkpointIsDue
+        self.startWanted = startWanted
+        self.obstacle = obstacle
+    }
+}
+
+/// The next thing that a device does for a VM.
+package enum DeviceAction: Sendable, Equatable {
+    /// Nothing, until something changes.
+    case wait
+    case fetchBase
+    /// The replica is of no use: back to the base, then all packs again.
+    case rebuild
+    /// Fetch and apply the pack of this checkpoint, the next one.
+    case apply(Sequence)
+    /// Drop a checkpoint from the outbox: the server has it, or has gone on without it.
+    case drop(Sequence)
+    /// Send the oldest checkpoint of the outbox.
+    case upload
+    case checkpoint
+    /// The guest has shut down: seal what its disks hold and give the lease back.
+    case sealOff
+    /// Pause, make the last checkpoint, and move the lease with its commit.
+    case handOver(SwitchID)
+    /// Find out whether the lease has moved, and go on accordingly.
+    case settleHandOver
+    /// Start a QEMU that waits for device state.
+    case prepare
+    /// End a QEMU that waits and isn't needed.
+    case discard
+    case announceReady(SwitchID)
+    case refuse(SwitchID, Reason)
+    /// Run the VM here, from the head.
+    case goActive
+    /// Another device is active: end the QEMU here at once.
+    case stepDown
+}
+
+extension DeviceSituation {
+    /// Decides, in the order of the project's goals: never lose state, never run twice, switch fast, send little.
+    package var nextAction: DeviceAction {
+        guard let server else { return .wait }
+        if machine == .held { return .settleHandOver }
+        return server.holder == me ? asHolder(server) : asStandby(server)
+    }
+
+    private func asHolder(_ server: Server) -> DeviceAction {
+        if let oldest = outbox.first { return oldest <= server.head ? .drop(oldest) : .upload }
+        switch machine {
+        case .running:
+            return whileRunning(server)
+        case .shutDown:
+            return .sealOff
+        case .none, .waiting, .died, .held:
+            // A switch that moved the lease here must be finished, also by a daemon that was restarted meanwhile.
+            let isArriving = server.pendingSwitch.map { $0.to == me && $0.state == .moved } ?? false
+            guard isArriving || startWanted else { return .wait }
+            return catchUp(server) ?? .goActive
+        }
+    }
+
+    private func whileRunning(_ server: Server) -> DeviceAction {
+        if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {
+            return .handOver(pending.id)
+        }
+        return checkpointIsDue ? .checkpoint : .wait
+    }
+
+    private func asStandby(_ server: Server) -> DeviceAction {
+        if machine == .running || machine == .shutDown { return .stepDown }
+        // Commits are accepted in order and only from the holder: what wasn't accepted by now never will be.
+        if let oldest = outbox.first { return .drop(oldest) }
+        if let step = refusal(server) ?? catchUp(server) { return step }
+        let isAwaited = server.head > .base && server.headKind == .live
+        if machine == .none || machine == .died { return isAwaited && obstacle == nil ? .prepare : .wait }
+        if !isAwaited { return .discard }
+        if let pending = server.pendingSwitch, pending.to == me, pending.state == .requested {
+            return .announceReady(pending.id)
+        }
+        return .wait
+    }
+
+    private func refusal(_ server: Server) -> DeviceAction? {
+        guard let obstacle, let pending = server.pendingSwitch, pending.to == me, pending.state == .requested else {
+            return nil
+        }
+        return .refuse(pending.id, Reason(obstacle))
+    }
+
+    /// What brings the replica to the head; nil if it is there.
+    private func catchUp(_ server: Server) -> DeviceAction? {
+        guard hasBase else { return .fetchBase }
+        guard let replica, replica <= server.head else { return machine == .waiting ? .discard : .rebuild }
+        return replica < server.head ? .apply(replica.next) : nil
+    }
+}
