@@ -1,0 +1,67 @@
+import Logging
+import NIOCore
+
+/// Does what one request asks of the device. Blocks, so it runs on threads of the pool.
+struct NBDExecutor: Sendable {
+    let session: NBDSession
+    let limits: NBDLimits
+    let logger: Logger
+    let format: NBDReplyFormat
+
+    init(session: NBDSession, limits: NBDLimits, logger: Logger) {
+        self.session = session
+        self.limits = limits
+        self.logger = logger
+        self.format = NBDReplyFormat(structured: session.structured)
+    }
+
+    /// Runs `request`, which was checked when it came in, and gives the reply. A failure becomes a reply too.
+    func reply(to request: NBDRequest) -> ByteBuffer {
+        do {
+            return try perform(request)
+        } catch {
+            let told = (error as? any NBDReportable)?.nbdError ?? .io
+            logger.warning(
+                "an NBD request failed",
+                metadata: [
+                    "export": "\(session.export.name)", "command": "\(request.command)", "offset": "\(request.offset)",
+                    "length": "\(request.length)", "told": "\(told)", "error": "\(error)",
+                ])
+            return format.failure(request, told)
+        }
+    }
+
+    private func perform(_ request: NBDRequest) throws -> ByteBuffer {
+        let device = session.export.device
+        let length = UInt64(request.length)
+        switch request.kind {
+        case .read:
+            return try format.data(request) { try device.read(at: request.offset, into: $0) }
+        case .write:
+            let fua = request.flags.contains(.forceUnitAccess)
+            try request.payload.withUnsafeReadableBytes { try device.write($0, at: request.offset, fua: fua) }
+        case .flush:
+            try device.flush()
+        case .trim:
+            try device.trim(at: request.offset, length: length)
+            if request.flags.contains(.forceUnitAccess) { try device.flush() }
+        case .writeZeroes:
+            try device.writeZeroes(
+                at: request.offset, length: length, mayTrim: !request.flags.contains(.noHole),
+                fua: request.flags.contains(.forceUnitAccess))
+        case .blockStatus:
+            return try status(request)
+        case .disconnect, nil:
+            throw NBDError.invalid
+        }
+        return format.success(request)
+    }
+
+    private func status(_ request: NBDRequest) throws -> ByteBuffer {
+        let extents = try session.export.device.status(at: request.offset, length: UInt64(request.length))
+        let total = extents.reduce(UInt64(0)) { $0 + $1.length }
+        // The device broke its promise; a reply made of this would confuse the client.
+        guard total > 0, total <= UInt64(request.length) else { throw NBDError.io }
+        return format.extents(request, extents.prefix(request.flags.contains(.requestOne) ? 1 : limits.extentsMax))
+    }
+}
