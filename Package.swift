@@ -23,8 +23,8 @@ let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 /// A library target of this package under the strict settings.
-func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
 
 /// The tests of `name`; they see what a user of the module sees, never its internals.
@@ -56,14 +56,14 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         module("QMP", [log, nioCore, nioPosix]),
-        module("NBD", [log, nioCore, nioPosix]),
+        module("NBD", [log, nioCore, nioPosix], exclude: ["README.md"]),
 
         // Row 1: pure decisions and formats: no I/O, no clock, no await.
         module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
         module("VMSyncPolicy", ["VMSyncCore"]),
 
         // Row 2: one live machine; the wire; the stores.
-        module("VMSyncMachine", ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
+        module("VMSyncMachine", ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix, subprocess]),
         module("VMSyncAPI", ["VMSyncCore", log, nioCore, httpClient]),
         module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "CVMSyncLinux", grdb, log]),
 
@@ -76,5 +76,10 @@ let package = Package(
 
         // Row 5: the command line.
         .executableTarget(name: "vmsync", dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log], swiftSettings: strict),
+
+        // Tests.
+        .target(name: "NBDTestSupport", dependencies: ["NBD", log, nioCore, nioPosix, subprocess], path: "Tests/NBDTestSupport", swiftSettings: strict),
+        tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
+        tests("VMSyncMachine", ["VMSyncCore", "NBD", "NBDTestSupport"]),
     ]
 )

@@ -1,0 +1,39 @@
+package import NBD
+package import VMSyncCore
+
+/// The disk as an NBD export.
+extension OverlayDisk: BlockDevice {
+    package var blockSize: NBDBlockSize { NBDBlockSize(minimum: 1, preferred: UInt32(DiskBlock.size)) }
+    package var zeroesFast: Bool { true }
+
+    package func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        try load(at: offset, into: buffer)
+    }
+
+    package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, fua: Bool) throws {
+        try store(bytes, at: offset, fua: fua)
+    }
+
+    package func trim(at offset: UInt64, length: UInt64) throws {
+        try zero(at: offset, length: length, mayTrim: true)
+    }
+
+    package func writeZeroes(at offset: UInt64, length: UInt64, mayTrim: Bool, fua: Bool) throws {
+        try zero(at: offset, length: length, mayTrim: mayTrim, fua: fua)
+    }
+
+    package func status(at offset: UInt64, length: UInt64) throws -> [NBDExtent] {
+        try extents(at: offset, length: length)
+    }
+}
+
+extension VMSyncError: NBDReportable {
+    package var nbdError: NBDError {
+        switch code {
+        case .noSpace: .noSpace
+        case .invalidInput: .invalid
+        case .wrongState: .shuttingDown
+        default: .io
+        }
+    }
+}

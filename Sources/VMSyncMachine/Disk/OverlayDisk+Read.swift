@@ -1,0 +1,102 @@
+import NBD
+package import VMSyncCore
+
+extension OverlayDisk {
+    /// Fills `buffer` with the disk's bytes from `offset` on. Takes no lock: a read that meets a write of the same bytes
+    /// sees the old ones, the new ones, or some of each.
+    package func load(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VMSyncError) {
+        let end = try checkedEnd(of: offset, UInt64(buffer.count))
+        var at = offset
+        while at < end {
+            let (state, next) = run(from: at, to: end)
+            let slice = buffer[Int(at - offset)..<Int(next - offset)]
+            try load(state, at: at, into: UnsafeMutableRawBufferPointer(rebasing: slice))
+            at = next
+        }
+    }
+
+    /// One block as `DiskBlock.size` bytes; those beyond the end of the disk are zero.
+    package func readBlock(_ block: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VMSyncError) {
+        try check(block, buffer.count)
+        let length = blockLength(block)
+        try load(
+            at: block * UInt64(DiskBlock.size), into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<length]))
+        zeroFill(UnsafeMutableRawBufferPointer(rebasing: buffer[length...]))
+    }
+
+    /// Calls `body` with each block that isn't the base's, in the order of the disk.
+    package func forEachPresentBlock(_ body: (_ block: UInt64, _ state: BlockState) throws -> Void) rethrows {
+        for block in 0..<map.blockCount {
+            let state = map[block].state
+            if state != .absent { try body(block, state) }
+        }
+    }
+
+    /// How the range is stored, for BLOCK_STATUS; at most `extentsMax` extents, so perhaps not all of it.
+    func extents(at offset: UInt64, length: UInt64) throws(VMSyncError) -> [NBDExtent] {
+        let end = try checkedEnd(of: offset, length)
+        var extents: [NBDExtent] = []
+        var at = offset
+        while at < end, extents.count < Self.extentsMax {
+            let (state, next) = run(from: at, to: end)
+            switch state {
+            case .data: extents.join(NBDExtent(length: next - at, kind: .data))
+            case .zero: extents.join(NBDExtent(length: next - at, kind: .hole))
+            case .absent: base.extents(at: at, length: next - at).forEach { extents.join($0) }
+            }
+            at = next
+        }
+        return extents
+    }
+
+    /// More than a client takes in one reply.
+    private static let extentsMax = 8192
+
+    /// - Throws: `invalidInput` unless there is such a block and the caller has `DiskBlock.size` bytes for it.
+    func check(_ block: UInt64, _ bytes: Int) throws(VMSyncError) {
+        guard block < map.blockCount, bytes == DiskBlock.size else {
+            throw VMSyncError(.invalidInput, "the disk has no block \(block), or \(bytes) bytes aren't one")
+        }
+    }
+
+    /// The state at `offset`, and where the bytes in that state end, `end` at most.
+    private func run(from offset: UInt64, to end: UInt64) -> (BlockState, end: UInt64) {
+        let blocks = Self.blocks(touching: offset..<end)
+        let state = map[blocks.lowerBound].state
+        let next = blocks.dropFirst().first { map[$0].state != state } ?? blocks.upperBound
+        return (state, min(end, next * UInt64(DiskBlock.size)))
+    }
+
+    private func load(
+        _ state: BlockState, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(VMSyncError) {
+        switch state {
+        case .data: try overlay.read(into: buffer, at: offset)
+        case .zero: zeroFill(buffer)
+        case .absent: try base.read(into: buffer, at: offset)
+        }
+    }
+}
+
+extension [NBDExtent] {
+    /// Adds an extent at the end, to the last one if that is of the same kind.
+    fileprivate mutating func join(_ extent: NBDExtent) {
+        if let last, last.kind == extent.kind {
+            self[count - 1].length += extent.length
+        } else {
+            append(extent)
+        }
+    }
+}
+
+extension BlockMap {
+    /// The blocks that aren't the base's, as runs in the order of the disk.
+    func presentRuns() -> [StateRun] {
+        var runs: [StateRun] = []
+        for block in 0..<blockCount {
+            let state = self[block].state
+            if state != .absent { runs.append(block, state) }
+        }
+        return runs
+    }
+}
