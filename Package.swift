@@ -93,6 +93,7 @@ let package = Package(
             swiftSettings: strict),
 
         tests("QMP", [log, nioCore, nioPosix]),
+        tests("NBD", [log, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
     ]

@@ -117,7 +117,10 @@ package final class OverlayDisk: Sendable {
         let log = try StateLog.open(folder: folder, diskSize: size) { run in
             if !isTrustworthy { map.replay(run) }
         }
-        state = Mutex(try OverlayState(scanning: map))
+        var scanned = try OverlayState(scanning: map)
+        // A process that died took the list of what it had not logged yet along.
+        if isTrustworthy { scanned.rewriteLog() }
+        state = Mutex(scanned)
         try map.claim(bootID: bootID)
         self.map = map
         stripes = StripedLock()
@@ -127,7 +130,9 @@ package final class OverlayDisk: Sendable {
     }
 
     /// The log may take as much as the map, or twice what it takes at its shortest.
-    static func logBytesMax(_ map: BlockMap, _ log: StateLog) -> UInt64 { max(8 * map.blockCount, 2 * log.bytes, 65536) }
+    static func logBytesMax(_ map: BlockMap, _ log: StateLog) -> UInt64 {
+        max(8 * map.blockCount, 2 * log.bytes, 65536)
+    }
 
     /// Flushes, and writes the map out, so that the disk opens without recovery even after a reboot. Every later call
     /// that would change the disk throws `wrongState`. Without `close` nothing is lost that was promised.

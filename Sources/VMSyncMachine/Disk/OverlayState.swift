@@ -35,7 +35,9 @@ struct OverlayState {
         var highest: UInt64 = 0
         for block in 0..<map.blockCount {
             let entry = map[block]
-            guard entry.isValid else { throw VMSyncError(.corrupt, "block \(block) of the disk's map has no valid state") }
+            guard entry.isValid else {
+                throw VMSyncError(.corrupt, "block \(block) of the disk's map has no valid state")
+            }
             count(entry.state, +)
             highest = max(highest, entry.number)
             if entry.number > map.sealedNumber { dirty.append((entry.number, block)) }
@@ -157,7 +159,7 @@ extension OverlayState {
         return mustRewriteLog ? nil : unlogged
     }
 
-    /// The next flush writes the whole map: there are too many changes, or a flush that took them has failed.
+    /// The next flush writes the whole map: there are too many changes, or it isn't known which ones are missing.
     mutating func rewriteLog() {
         unlogged = []
         mustRewriteLog = true

@@ -123,7 +123,9 @@ extension StateLog {
     private mutating func readRecord(fileLength: UInt64) throws(VMSyncError) -> [StateRun]? {
         guard bytes + 16 <= fileLength else { return nil }
         let count = try read(count: 1, at: bytes)[0]
-        guard count > 0, count <= UInt64(Self.runsPerRecordMax), bytes + 16 + 16 * count <= fileLength else { return nil }
+        guard count > 0, count <= UInt64(Self.runsPerRecordMax), bytes + 16 + 16 * count <= fileLength else {
+            return nil
+        }
         let words = try read(count: 2 + 2 * Int(count), at: bytes)
         guard words.last == checksum(Array(words.dropLast()), seed: id &+ bytes) else { return nil }
         var runs: [StateRun] = []
