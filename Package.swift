@@ -65,7 +65,7 @@ let package = Package(
         // Row 2: one live machine; the wire; the stores.
         module(
             "VMSyncMachine",
-            ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", log, nioCore, nioPosix, subprocess]),
+            ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix, subprocess]),
         module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
         module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
 
@@ -92,8 +92,13 @@ let package = Package(
             dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, signals, log],
             swiftSettings: strict),
 
+        // Tests: each sees of its module what any other module sees.
         tests("QMP", [log, nioCore, nioPosix]),
-        tests("NBD", [log, nioCore, nioPosix]),
+        .target(
+            name: "NBDTestSupport", dependencies: ["NBD", log, nioCore, nioPosix, subprocess],
+            path: "Tests/NBDTestSupport", swiftSettings: strict),
+        tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
+        tests("VMSyncMachine", ["VMSyncCore", "NBD", "NBDTestSupport"]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
     ]

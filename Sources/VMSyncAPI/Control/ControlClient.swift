@@ -22,8 +22,30 @@ package struct ControlClient: Sendable {
         base = "http+unix://\(host)"
     }
 
+    /// Calls `body` with a client of its own.
+    package static func with<Result>(
+        socket: String, _ body: (ControlClient) async throws -> Result
+    ) async throws -> Result {
+        let http = HTTPClient(eventLoopGroupProvider: .singleton)
+        let result: Result
+        do { result = try await body(ControlClient(socket: socket, http: http)) } catch {
+            try await http.shutdown()
+            throw error
+        }
+        try await http.shutdown()
+        return result
+    }
+
     package func get<Answer: Decodable>(_ path: String, as type: Answer.Type = Answer.self) async throws -> Answer {
-        let response = try await send(.GET, path, body: nil)
+        try await ask(.GET, path)
+    }
+
+    package func post<Answer: Decodable>(_ path: String, as type: Answer.Type = Answer.self) async throws -> Answer {
+        try await ask(.POST, path)
+    }
+
+    private func ask<Answer: Decodable>(_ method: HTTPMethod, _ path: String) async throws -> Answer {
+        let response = try await send(method, path, body: nil)
         let body = try await response.body.collect(upTo: Self.lineMax)
         return try WireJSON.decode(Answer.self, from: body, failing: .corrupt)
     }
