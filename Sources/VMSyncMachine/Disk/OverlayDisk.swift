@@ -80,6 +80,9 @@ package final class OverlayDisk: Sendable {
         _ = try StateLog.create(folder: folder, diskSize: size, runs: [])
     }
 
+    /// Unlocks in words: a child that another thread is just starting may hold a copy of the descriptor until it execs.
+    deinit { flock(lock.descriptor, LOCK_UN) }
+
     /// The largest disk, in bytes: 16 TiB, whose map takes 32 GiB.
     package static let sizeMax: UInt64 = 16 << 40
 
