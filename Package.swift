@@ -81,5 +81,7 @@ let package = Package(
 
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
+        tests("VMSyncAPI", ["VMSyncCore", nioCore]),
+        tests("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
     ]
 )
