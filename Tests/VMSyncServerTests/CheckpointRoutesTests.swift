@@ -58,6 +58,17 @@ import VMSyncPolicy
         }
     }
 
+    @Test func aLargePackThatIsRefusedBeforeItIsTakenIsRefusedInWords() async throws {
+        try await ServerFixture.with { it in
+            let vm = try await it.activeVM()
+            let pack = ByteBuffer(repeating: 1, count: 32 << 20)
+            for _ in 0..<5 {
+                #expect(await failure { try await it.commit(1, to: vm, pack: pack, by: it.desktop) }?.code == .fenced)
+            }
+            #expect(try files(in: it.folder + "/tmp").isEmpty)
+        }
+    }
+
     @Test func aFlippedBitOrAWrongChecksumIsCorrupt() async throws {
         try await ServerFixture.with { it in
             let vm = try await it.activeVM()

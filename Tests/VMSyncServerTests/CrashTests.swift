@@ -59,6 +59,48 @@ import VMSyncPolicy
         try await second.kill()
     }
 
+    @Test(arguments: points)
+    func aSwitchHappensWholeOrNotAtAll(point: String, survives: Bool) async throws {
+        try await withTemporaryFolder { folder in
+            let http = SyncClient.makeHTTPClient()
+            do { try await crashInSwitch(at: point, survives, folder, http) } catch {
+                try await http.shutdown()
+                throw error
+            }
+            try await http.shutdown()
+        }
+    }
+
+    private func crashInSwitch(at point: String, _ survives: Bool, _ folder: String, _ http: HTTPClient) async throws {
+        let first = try await ServerProcess(folder: folder, fault: "\(point):kill")
+        let anybody = try SyncClient(url: first.url, token: nil, httpClient: http)
+        let code = try #require(first.invitation)
+        let laptop = try await anybody.join(invitation: code, name: "laptop", platform: "x")
+        var client = try SyncClient(url: first.url, token: laptop.token, httpClient: http)
+        let other = try await client.invite().invitation
+        let desktop = try await anybody.join(invitation: other, name: "desktop", platform: "x")
+        let target = try SyncClient(url: first.url, token: desktop.token, httpClient: http)
+        let vm = try await client.createVM(.random(), name: "work", definition: Data([1]), chunks: []).id
+        let epoch = try await client.acquireLease(vm)
+        let id = try await client.requestSwitch(vm, to: desktop.device.id).id
+        _ = try await target.answer(.ready, to: id, of: vm)
+        let pack = randomBytes(100_000)
+        #expect(await failure { _ = try await commit(1, pack, epoch, vm, client, .move(id)) }?.code == .unavailable)
+        #expect(try await first.wasKilled())
+
+        let second = try await ServerProcess(folder: folder)
+        client = try SyncClient(url: second.url, token: laptop.token, httpClient: http)
+        let found = try await client.vm(vm)
+        #expect(found.holder == (survives ? desktop : laptop).device.id)
+        #expect(found.epoch == (survives ? epoch.next : epoch))
+        #expect((found.head != nil) == survives)
+        #expect(found.lastSwitch?.state == (survives ? .moved : .ready))
+        let head = try await commit(1, pack, epoch, vm, client, .move(id))
+        let moved = try await client.vm(vm)
+        #expect(moved.holder == desktop.device.id && moved.epoch == epoch.next && moved.head == head)
+        try await second.kill()
+    }
+
     @Test func aFetchGoesOnWhereItBrokeOff() async throws {
         try await withTemporaryFolder { folder in
             let http = SyncClient.makeHTTPClient()
@@ -95,9 +137,10 @@ import VMSyncPolicy
     }
 
     private func commit(
-        _ sequence: Int, _ pack: ByteBuffer, _ epoch: Epoch, _ vm: VMID, _ client: SyncClient
+        _ sequence: Int, _ pack: ByteBuffer, _ epoch: Epoch, _ vm: VMID, _ client: SyncClient,
+        _ then: AfterCommit = .keep
     ) async throws -> CheckpointRecord {
-        let offer = ServerFixture.offer(UInt64(sequence), epoch: epoch.rawValue, pack)
+        let offer = ServerFixture.offer(UInt64(sequence), epoch: epoch.rawValue, pack, then: then)
         return try await client.commit(offer, to: vm, pack: .bytes(pack))
     }
 }

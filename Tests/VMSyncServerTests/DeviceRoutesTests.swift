@@ -103,6 +103,18 @@ import VMSyncServer
         }
     }
 
+    @Test func jsonThatIsNestedBeyondReasonIsAnErrorAndTheServerGoesOn() async throws {
+        try await ServerFixture.with { it async throws -> Void in
+            for depth in [400, 30_000] {
+                let text = String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
+                let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: text))
+                let answer = try await it.raw("PUT", "/devices/self/capabilities", body: body)
+                #expect(answer.status == (depth == 400 ? 204 : 400))
+            }
+            #expect(try await it.desktop.devices().count == 2)
+        }
+    }
+
     @Test func anUnreachableServerIsUnavailableWithAHint() async throws {
         try await ServerFixture.with { it in
             let nobody = try SyncClient(url: "http://127.0.0.1:1", token: nil, httpClient: it.http)
