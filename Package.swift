@@ -101,5 +101,7 @@ let package = Package(
         tests("VMSyncMachine", ["VMSyncCore", "NBD", "NBDTestSupport"]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
+        tests("VMSyncAPI", ["VMSyncCore", nioCore]),
+        tests("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
     ]
 )

@@ -51,7 +51,8 @@ extension SyncClient {
     package func fetchPack(of vm: VMID, _ checkpoint: CheckpointRecord, bytesMax: Int) async throws -> ByteBuffer {
         guard checkpoint.size <= UInt64(max(0, bytesMax)) else {
             throw VMSyncError(
-                .noSpace, "the pack of checkpoint \(checkpoint.sequence) has \(checkpoint.size) bytes, "
+                .noSpace,
+                "the pack of checkpoint \(checkpoint.sequence) has \(checkpoint.size) bytes, "
                     + "there is room for \(bytesMax)")
         }
         var whole = ByteBuffer()

@@ -14,7 +14,8 @@ extension SyncService {
     /// Adds an invitation to a store, also that of a server in another process.
     static func invite(to metadata: some MetadataStore) async throws -> Invitation {
         let code = InvitationCode.random()
-        return Invitation(invitation: code.text, expires: try await metadata.invite(code.hash, lifetime: invitationLifetime))
+        return Invitation(
+            invitation: code.text, expires: try await metadata.invite(code.hash, lifetime: invitationLifetime))
     }
 
     func join(_ request: JoinRequest) async throws -> JoinAnswer {

@@ -46,7 +46,8 @@ extension SyncService {
             throw VMSyncError(.invalidInput, "a VM has at most \(APILimits.vmChunksMax) chunks")
         }
         if let absent = try await missing(request.chunks).first {
-            throw VMSyncError(.wrongState, "chunk \(absent) is not on the server", hint: "send the missing chunks first")
+            throw VMSyncError(
+                .wrongState, "chunk \(absent) is not on the server", hint: "send the missing chunks first")
         }
         let stored = try await metadata.create(
             NewVM(id: request.id, name: name, definition: [UInt8](request.definition), chunks: request.chunks))

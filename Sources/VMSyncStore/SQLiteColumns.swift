@@ -44,7 +44,8 @@ func integer(_ value: UInt64) throws -> Int64 {
 extension CheckpointRecord {
     init(row: Row) throws {
         self.init(
-            sequence: Sequence(rawValue: try row.unsigned("sequence")), epoch: Epoch(rawValue: try row.unsigned("epoch")),
+            sequence: Sequence(rawValue: try row.unsigned("sequence")),
+            epoch: Epoch(rawValue: try row.unsigned("epoch")),
             device: try row.checked("device"), kind: try row.checked("kind"), size: try row.unsigned("size"),
             checksum: try row.checked("checksum"), digest: row["digest"], created: row.timestamp("created"))
     }

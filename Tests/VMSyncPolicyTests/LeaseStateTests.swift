@@ -87,9 +87,13 @@ func code(_ body: () throws -> Void) -> VMSyncError.Code? {
             (lease.offer(2, epoch: 0), .fenced), (lease.offer(2, epoch: 2), .fenced),
         ]
         for (offer, expected) in refused {
-            #expect(code { _ = try lease.state.commit(offer, by: lease.laptop, known: before.head, at: lease.noon) } == expected)
+            #expect(
+                code { _ = try lease.state.commit(offer, by: lease.laptop, known: before.head, at: lease.noon) }
+                    == expected)
         }
-        #expect(code { _ = try lease.state.commit(lease.offer(2), by: lease.desktop, known: nil, at: lease.noon) } == .fenced)
+        #expect(
+            code { _ = try lease.state.commit(lease.offer(2), by: lease.desktop, known: nil, at: lease.noon) }
+                == .fenced)
         #expect(lease.state == before)
     }
 

@@ -27,10 +27,16 @@ import VMSyncPolicy
         var (lease, id) = try Self.requested()
         let before = lease.state
         #expect(
-            code { _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon) }
+            code {
+                _ = try lease.state.commit(
+                    lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
+            }
                 == .wrongState)
         #expect(
-            code { _ = try lease.state.commit(lease.offer(1, then: .move(.random())), by: lease.laptop, known: nil, at: lease.noon) }
+            code {
+                _ = try lease.state.commit(
+                    lease.offer(1, then: .move(.random())), by: lease.laptop, known: nil, at: lease.noon)
+            }
                 == .notFound)
         #expect(lease.state == before)
     }
@@ -62,7 +68,8 @@ import VMSyncPolicy
         lease.state.settle(at: late)
         #expect(lease.state.lastSwitch?.state == .expired)
         #expect(
-            code { _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: late) } == .wrongState)
+            code { _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: late) }
+                == .wrongState)
         _ = try lease.state.requestSwitch(.random(), to: lease.desktop, at: late)
     }
 

@@ -1,0 +1,54 @@
+import Foundation
+import Testing
+import VMSyncCore
+
+/// The `vmsync` executable as a server of its own, which a planted fault kills.
+struct ServerProcess {
+    let process: Process
+    let url: String
+    let invitation: String?
+
+    private struct Line: Decodable {
+        let listening: String
+        let invitation: String?
+    }
+
+    /// Starts it, and waits for the line that it prints when it listens.
+    init(folder: String, port: Int = 0, fault: String? = nil) async throws {
+        process = Process()
+        process.executableURL = try Self.executable()
+        process.arguments = ["server", "run", "--data", folder, "--listen", "127.0.0.1:\(port)", "--json"]
+        process.environment = ["PATH": "/usr/bin:/bin", "VMSYNC_FAULT": fault ?? ""]
+        let output = Pipe()
+        process.standardOutput = output
+        try process.run()
+        var line = Data()
+        while !line.contains(10) {
+            let more = output.fileHandleForReading.availableData
+            guard !more.isEmpty else { throw VMSyncError(.machine, "the server ended before it listened") }
+            line += more
+        }
+        let announced = try JSONDecoder().decode(Line.self, from: line)
+        (url, invitation) = (announced.listening, announced.invitation)
+    }
+
+    /// It stands beside the test bundle, in the folder of all products.
+    private static func executable() throws -> URL {
+        let bundle = try #require(
+            CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments.first)
+        let url = URL(fileURLWithPath: bundle).deletingLastPathComponent().appending(path: "vmsync")
+        try #require(FileManager.default.isExecutableFile(atPath: url.path), "\(url.path) is not built")
+        return url
+    }
+
+    /// Waits for its end.
+    func wasKilled() async throws -> Bool {
+        try await eventually("the server ends") { !process.isRunning }
+        return process.terminationReason == .uncaughtSignal && process.terminationStatus == SIGKILL
+    }
+
+    func kill() async throws {
+        Foundation.kill(process.processIdentifier, SIGKILL)
+        _ = try await wasKilled()
+    }
+}
