@@ -4,28 +4,23 @@
     import Musl
 #endif
 
-/// A file mapped to be read. It must not shrink meanwhile.
-package final class MappedFile {
-    package let bytes: UnsafeRawBufferPointer
-
-    package init(path: String) throws(VMSyncError) {
+/// Files read in place.
+package enum MappedFile {
+    /// Maps the file at `path` for the time of `body`. The file must not shrink meanwhile.
+    package static func with<Result>(
+        _ path: String, _ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Result
+    ) throws(VMSyncError) -> Result {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system("open", path: path) }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw .system("fstat", path: path) }
-        guard status.st_size > 0 else {
-            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
-            return
-        }
         let length = Int(status.st_size)
+        if length == 0 { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
         guard let address = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
             throw .system("mmap", path: path)
         }
-        bytes = UnsafeRawBufferPointer(start: address, count: length)
-    }
-
-    deinit {
-        if let address = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: address), bytes.count) }
+        defer { munmap(address, length) }
+        return try body(UnsafeRawBufferPointer(start: address, count: length))
     }
 }

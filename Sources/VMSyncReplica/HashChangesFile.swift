@@ -21,16 +21,22 @@ enum HashChangesFile {
 
     /// Puts the hashes of the file at `path` into `tables`; putting them twice is the same as once.
     static func put(_ path: String, into tables: [UnitHashTable]) throws(VMSyncError) {
-        let file = try MappedFile(path: path)
-        var offset = 0
-        for table in tables {
-            let count = Int(truncatingIfNeeded: try read(UInt64.self, file.bytes, at: &offset))
-            for _ in 0..<max(0, count) {
-                let index = try read(UInt64.self, file.bytes, at: &offset)
-                let hash = try read(UInt128.self, file.bytes, at: &offset)
-                guard index < UInt64(table.count) else { throw VMSyncError(.corrupt, "\(path) names a unit too many") }
-                table.set(Int(index), Hash128(value: hash))
-            }
+        try MappedFile.with(path) { bytes throws(VMSyncError) in
+            var offset = 0
+            for table in tables { try put(bytes, at: &offset, into: table) }
+        }
+    }
+
+    private static func put(
+        _ bytes: UnsafeRawBufferPointer, at offset: inout Int, into table: UnitHashTable
+    ) throws(VMSyncError) {
+        let count = try read(UInt64.self, bytes, at: &offset)
+        guard count <= UInt64(table.count) else { throw VMSyncError(.corrupt, "a file of hashes has too many") }
+        for _ in 0..<count {
+            let index = try read(UInt64.self, bytes, at: &offset)
+            let hash = try read(UInt128.self, bytes, at: &offset)
+            guard index < UInt64(table.count) else { throw VMSyncError(.corrupt, "a file of hashes names no unit") }
+            table.set(Int(index), Hash128(value: hash))
         }
     }
 

@@ -16,8 +16,14 @@ extension Replica {
     ///   the digest came out wrong in spite of all checks.
     @discardableResult
     package func applyInbox(_ sequence: Sequence) throws(VMSyncError) -> Manifest {
-        let pack = try MappedFile(path: inboxPath(sequence))
-        let reader = try PackReader(pack.bytes)
+        let manifest = try MappedFile.with(inboxPath(sequence)) { bytes throws(VMSyncError) in
+            try apply(PackReader(bytes), as: sequence)
+        }
+        AtomicFile.remove(inboxPath(sequence))
+        return manifest
+    }
+
+    private func apply(_ reader: PackReader, as sequence: Sequence) throws(VMSyncError) -> Manifest {
         let manifest = reader.manifest
         try checkFollows(manifest, as: sequence)
         if manifest.isKeyframe, record.sequence != .base || record.damage != nil { try clearAll() }
@@ -35,7 +41,6 @@ extension Replica {
         }
         try Fault.point("apply-units-done")
         try finishApplying(manifest, state: state)
-        AtomicFile.remove(inboxPath(sequence))
         return manifest
     }
 

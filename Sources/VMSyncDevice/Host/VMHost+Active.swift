@@ -117,7 +117,7 @@ extension VMHost {
     /// A small pack goes from memory, in one piece with its headers.
     private func packSource(_ sealed: SealedCheckpoint) throws -> PackSource {
         guard sealed.packBytes <= 4 << 20 else { return .file(path: sealed.packPath) }
-        return .bytes(ByteBuffer(bytes: try MappedFile(path: sealed.packPath).bytes))
+        return try MappedFile.with(sealed.packPath) { bytes throws(VMSyncError) in .bytes(ByteBuffer(bytes: bytes)) }
     }
 
     // MARK: The last checkpoint

@@ -115,7 +115,7 @@ extension VMHost {
         tracker = nil
         if machineState == .running || machineState == .held {
             machineState = guestShutDown ? .shutDown : .died
-            logger.error("QEMU ended", metadata: ["last words": "\(which.process.lastWords(paths))"])
+            logger.error("QEMU ended", metadata: ["last words": "\(QEMUProcess.lastWords(paths))"])
             if machineState == .died, let replica { try? markLost(replica) }
         } else if machineState == .waiting {
             machineState = .none

@@ -116,7 +116,7 @@ extension VMHost {
             try await machine.resume()
             watch.lap("continue")
         } catch {
-            try await giveUpActivation()
+            try await giveUpActivation(VMSyncError(error))
             throw error
         }
         machineState = .running
@@ -126,12 +126,14 @@ extension VMHost {
     }
 
     /// The guest has not run here: gives the lease back, so that the VM can be started where it was.
-    private func giveUpActivation() async throws {
+    private func giveUpActivation(_ error: VMSyncError) async throws {
         await discardMachine()
         try saveTenure(nil)
         if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .moved {
-            _ = try? await environment.client.answer(
-                .fail(Reason(VMSyncError(.machine, "the VM can't be loaded here"))), to: pending.id, of: id)
+            let reason = VMSyncError(
+                error.code, "the VM can't go on here: \(error.message)",
+                hint: "vmsync start \(record.name), on the device that had it", device: environment.me.name)
+            _ = try? await environment.client.answer(.fail(Reason(reason)), to: pending.id, of: id)
         }
         try await environment.client.releaseLease(id, epoch: record.epoch)
         try await refreshRecord()

@@ -41,18 +41,32 @@ extension Machine {
             definition, name: settings.name, paths: paths, accelerator: settings.accelerator, role: role,
             boot: settings.boot)
         logger.debug("starting QEMU", metadata: ["arguments": "\(arguments.joined(separator: " "))"])
-        try await QEMUTool.run(
-            definition.architecture.qemuProgram, arguments,
-            environment: [
-                "LD_PRELOAD": settings.ramwatch, "VMSYNC_RAM": paths.ram,
-                "VMSYNC_RAMWATCH_REPORT": paths.ramwatchReport,
-            ], package: definition.architecture.qemuPackage)
+        try await start(definition.architecture, arguments, settings: settings)
         guard let process = QEMUProcess.find(paths) else {
             throw VMSyncError(.machine, "QEMU ended at once", hint: "see \(paths.qemuLog)")
         }
         let machine = try await attach(to: process, paths: paths, group: group, logger: logger)
         if role == .incoming { try await machine.listenForDeviceState() }
         return machine
+    }
+
+    /// QEMU returns when the machine is built and goes on in the background. Its complaints go to its log.
+    private static func start(
+        _ architecture: MachineDefinition.Architecture, _ arguments: [String], settings: LaunchSettings
+    ) async throws {
+        let paths = settings.paths
+        AtomicFile.remove(paths.qemuLog)
+        do {
+            try await QEMUTool.run(
+                architecture.qemuProgram, arguments,
+                environment: [
+                    "LD_PRELOAD": settings.ramwatch, "VMSYNC_RAM": paths.ram,
+                    "VMSYNC_RAMWATCH_REPORT": paths.ramwatchReport,
+                ], package: architecture.qemuPackage)
+        } catch let error as VMSyncError where error.hint == nil {
+            let words = QEMUProcess.lastWords(paths)
+            throw VMSyncError(.machine, "\(error.message)\(words)", hint: "see \(paths.qemuLog)")
+        }
     }
 
     /// Takes over a QEMU that an earlier daemon started; nil if there is none.

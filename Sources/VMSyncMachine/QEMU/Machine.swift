@@ -70,7 +70,8 @@ package final class Machine: Sendable {
             let channel = try await ClientBootstrap(group: self.group)
                 .connect(unixDomainSocketPath: self.paths.stateIn).get()
             try await channel.writeAndFlush(ByteBuffer(bytes: state))
-            try await channel.close()
+            // QEMU closes its end as soon as it has read the last section, often before we do.
+            channel.close(promise: nil)
             try await self.waitForMigration(events)
         }
     }
@@ -103,7 +104,7 @@ package final class Machine: Sendable {
             }
             return
         }
-        throw VMSyncError(.machine, "QEMU ended; its last words: \(process.lastWords(paths))")
+        throw VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
     }
 
     private func during<Result: Sendable>(

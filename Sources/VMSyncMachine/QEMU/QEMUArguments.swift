@@ -27,6 +27,8 @@ package struct QEMUArguments: Sendable {
     /// device state each time; more would cost pause.
     private static let videoMegabytes = 16
     /// PCI slots are part of the state: each device has its own for ever. Disks come from 8 upwards.
+    /// A kernel that QEMU loads itself takes index 0.
+    private static let firstBootIndex = 1
     private enum Slot {
         static let video = 2
         static let network = 3
@@ -67,7 +69,8 @@ package struct QEMUArguments: Sendable {
                 "driver=nbd,node-name=disk\(index),server.type=unix,server.path=\(value(paths.disks)),"
                     + "export=\(MachinePaths.exportName(index)),reconnect-delay=\(reconnectSeconds),discard=unmap",
                 "-device",
-                "virtio-blk-pci,drive=disk\(index),addr=\(Slot.disks + index),bootindex=\(index),"
+                "virtio-blk-pci,drive=disk\(index),addr=0x\(String(Slot.disks + index, radix: 16)),"
+                    + "bootindex=\(firstBootIndex + index),"
                     + "werror=stop,rerror=stop,discard=on",
             ]
         }
