@@ -86,10 +86,16 @@ let package = Package(
                 "QMP", "NBD", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore, nioPosix,
             ]),
 
-        // Row 5: the command line.
+        // Row 5: whole trials on one machine: the demo, and what the end-to-end tests live in.
+        module("VMSyncStudy", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice"]),
+
+        // Row 6: the command line.
         .executableTarget(
             name: "vmsync",
-            dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, signals, log],
+            dependencies: [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", "VMSyncStudy", arguments,
+                lifecycle, signals, log,
+            ],
             swiftSettings: strict),
 
         // Tests: each sees of its module what any other module sees.

@@ -18,6 +18,7 @@ ROWS = [
     {"VMSyncMachine", "VMSyncAPI", "VMSyncStore"},
     {"VMSyncReplica"},
     {"VMSyncServer", "VMSyncDevice"},
+    {"VMSyncStudy"},
     {"vmsync"},
 ]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}

@@ -1,0 +1,170 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+import Foundation
+import VMSyncAPI
+import VMSyncCore
+import VMSyncDevice
+import VMSyncMachine
+
+/// A sync server and some devices on loopback, each a real process with a folder of its own. What `vmsync demo` and the
+/// end-to-end tests live in.
+package actor Trial {
+    /// A daemon probes two QEMUs before it answers; a busy host takes its time.
+    private static let startLimit = Duration.seconds(60)
+
+    package nonisolated let folder: String
+    package nonisolated let program: String
+    package private(set) var url = ""
+    private var invitation: String?
+    private var server: ChildProcess?
+    private var daemons: [String: ChildProcess] = [:]
+    private var joined: [String] = []
+
+    /// - Parameter program: the `vmsync` to run.
+    package init(program: String) throws(VMSyncError) {
+        self.program = program
+        folder = "\(NSTemporaryDirectory())/vmsync-trial-\(Identifier.random().prefix(10))"
+            .replacing("//", with: "/")
+        try AtomicFile.makeFolder(folder)
+    }
+
+    /// Runs `body` in a new trial and leaves nothing behind, whatever happens.
+    package static func with<Result: Sendable>(
+        program: String, _ body: (Trial) async throws -> Result
+    ) async throws -> Result {
+        let trial = try Trial(program: program)
+        do {
+            let result = try await body(trial)
+            await trial.end()
+            return result
+        } catch {
+            await trial.end()
+            throw error
+        }
+    }
+
+    // MARK: Server
+
+    /// Starts the server, on the port that it had before.
+    /// - Parameter fault: what to plant, as in `Fault`.
+    package func startServer(fault: String? = nil) async throws {
+        let port = url.split(separator: ":").last.map(String.init) ?? "0"
+        let log = "\(folder)/server-\(Identifier.random().prefix(6)).log"
+        let process = try ChildProcess(
+            program, ["server", "run", "--data", "\(folder)/server", "--listen", "127.0.0.1:\(port)", "--json"],
+            environment: Self.environment(fault), log: log)
+        server = process
+        let first = try await waitFor("the server to start", for: Self.startLimit) {
+            guard process.isRunning else { throw VMSyncError(.unavailable, "the server ended: \(process.output)") }
+            return process.output.split(separator: "\n").first { $0.hasPrefix("{") }
+        }
+        let announced = try JSONDecoder().decode(Announcement.self, from: Data(first.utf8))
+        url = announced.listening
+        invitation = announced.invitation ?? invitation
+    }
+
+    private struct Announcement: Decodable {
+        let listening: String
+        let invitation: String?
+    }
+
+    package func endServer(_ signal: Int32 = SIGKILL) async {
+        await server?.end(signal)
+        server = nil
+    }
+
+    package var serverIsRunning: Bool { server?.isRunning ?? false }
+
+    // MARK: Devices
+
+    package nonisolated func folders(_ device: String) -> DeviceFolders {
+        DeviceFolders(state: "\(folder)/\(device)")
+    }
+
+    package nonisolated func paths(_ device: String, _ vm: VMID) -> MachinePaths { folders(device).machine(vm) }
+
+    /// Makes a new device that has joined, and starts its daemon.
+    package func addDevice(_ name: String, fault: String? = nil, interval: Double = 1) async throws {
+        let code: String
+        if let invitation, joined.isEmpty {
+            code = invitation
+        } else {
+            code = try await control(joined[0]) { client in
+                try await client.post(ControlPath.invitations, as: Invitation.self).invitation
+            }
+        }
+        _ = try await DeviceIdentity.join(server: url, invitation: code, name: name, folders: folders(name))
+        joined.append(name)
+        try await startDaemon(name, fault: fault, interval: interval)
+    }
+
+    package func startDaemon(_ name: String, fault: String? = nil, interval: Double = 1) async throws {
+        let folders = folders(name)
+        let process = try ChildProcess(
+            program, ["daemon", "run", "--state", folders.state, "--interval", "\(interval)"],
+            environment: Self.environment(fault), log: "\(folder)/\(name).log")
+        daemons[name] = process
+        _ = try await waitFor("the daemon of \(name) to start", for: Self.startLimit) { () -> DaemonStatus? in
+            guard process.isRunning else { throw VMSyncError(.unavailable, "\(name) ended: \(process.output.suffix(500))") }
+            return try? await self.status(name)
+        }
+    }
+
+    package func endDaemon(_ name: String, _ signal: Int32 = SIGKILL) async {
+        await daemons.removeValue(forKey: name)?.end(signal)
+    }
+
+    package func daemonIsRunning(_ name: String) -> Bool { daemons[name]?.isRunning ?? false }
+
+    private static func environment(_ fault: String?) -> [String: String] {
+        // An empty value plants nothing, also where the caller's own environment has a fault.
+        ["VMSYNC_FAULT": fault ?? "", "SWIFT_BACKTRACE": "enable=no"]
+    }
+
+    /// Calls `body` with a client of the daemon of `device`.
+    package nonisolated func control<Result>(
+        _ device: String, _ body: (ControlClient) async throws -> Result
+    ) async throws -> Result {
+        try await ControlClient.with(socket: folders(device).control, body)
+    }
+
+    package nonisolated func status(_ device: String) async throws -> DaemonStatus {
+        try await control(device) { try await $0.get(ControlPath.status, as: DaemonStatus.self) }
+    }
+
+    /// The one VM of the trial, as `device` sees it; nil if it doesn't know it yet.
+    package nonisolated func vm(_ device: String) async throws -> VMStatus? { try await status(device).vms.first }
+
+    // MARK: Waiting
+
+    /// Waits until `standby` holds the head and has a QEMU ready to take the VM.
+    package nonisolated func waitUntilReady(_ standby: String, atLeast sequence: Sequence = .base) async throws {
+        _ = try await waitFor("\(standby) to be up to date") { () -> VMStatus? in
+            guard let vm = try await self.vm(standby), vm.state == .upToDate, vm.sequence > .base,
+                vm.sequence >= sequence, vm.machine?.state == "waiting"
+            else { return nil }
+            return vm
+        }
+    }
+
+    // MARK: The end
+
+    /// Ends every process of the trial, QEMUs included, and removes its folders.
+    package func end() async {
+        for name in daemons.keys { await endDaemon(name, SIGTERM) }
+        await endServer(SIGTERM)
+        for name in joined {
+            let folders = folders(name)
+            let machines = (try? FileManager.default.contentsOfDirectory(atPath: folders.run)) ?? []
+            for machine in machines {
+                let paths = MachinePaths(state: "", run: "\(folders.run)/\(machine)", memory: "")
+                await QEMUProcess.find(paths)?.waitGone(killAfter: .zero)
+            }
+            for place in [folders.run, folders.memory] { AtomicFile.remove(place) }
+        }
+        AtomicFile.remove(folder)
+    }
+}
