@@ -109,5 +109,11 @@ let package = Package(
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),
         tests("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice", "VMSyncStudy", "QMP",
+                "vmsync", subprocess, nioPosix, log,
+            ], swiftSettings: strict),
     ]
 )

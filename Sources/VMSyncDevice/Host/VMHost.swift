@@ -47,6 +47,8 @@ package actor VMHost {
     nonisolated let progress = Mutex<StepProgress?>(nil)
 
     var record: VMRecord
+    /// Whether `record` is what the server says. One that an earlier daemon noted may be old, and decides nothing.
+    var recordIsHeard: Bool
     var serverAnswers = true
     var description: VMDescription?
     var replica: Replica?
@@ -75,9 +77,11 @@ package actor VMHost {
     var preparedSwitch: SwitchID?
     var isStopping = false
 
-    package init(record: VMRecord, environment: HostEnvironment, thread: any EventLoop) {
+    /// - Parameter isHeard: whether the server has just sent `record`; otherwise it is from an earlier time.
+    package init(record: VMRecord, isHeard: Bool, environment: HostEnvironment, thread: any EventLoop) {
         id = record.id
         self.record = record
+        recordIsHeard = isHeard
         self.environment = environment
         self.thread = thread
         paths = environment.folders.machine(record.id)
@@ -92,7 +96,7 @@ package actor VMHost {
     /// The newest record of the VM; nil when the server stopped answering.
     package func deliver(_ newer: VMRecord?) {
         serverAnswers = newer != nil
-        if let newer, newer.revision >= record.revision { record = newer }
+        if let newer, newer.revision >= record.revision { (record, recordIsHeard) = (newer, true) }
         if let head = newer?.head { noteHead(head) }
         publish()
         wake.signal()
@@ -153,13 +157,17 @@ package actor VMHost {
     var situation: DeviceSituation {
         DeviceSituation(
             me: environment.me.id,
-            server: .init(
-                holder: record.holder, epoch: record.epoch, head: record.head?.sequence ?? .base,
-                headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch),
+            server: recordIsHeard ? heard : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence),
             checkpointIsDue: nextCheckpoint <= .now,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
+    }
+
+    private var heard: DeviceSituation.Server {
+        .init(
+            holder: record.holder, epoch: record.epoch, head: record.head?.sequence ?? .base,
+            headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch)
     }
 
     /// Why this device can't run the VM as it is now.
@@ -184,11 +192,13 @@ package actor VMHost {
         case .sealOff: try await sealOff()
         case .handOver(let id): try await handOver(id)
         case .settleHandOver: try await settleDeparture()
+        case .failHandOver(let id): try await failHandOver(id)
         case .prepare: try await prepare()
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
         case .refuse(let id, let reason): adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
         case .goActive: try await goActive()
+        case .confirmArrival(let id): try await confirmArrival(id)
         case .stepDown: try await stepDown()
         }
     }
@@ -213,11 +223,14 @@ package actor VMHost {
 
     func refreshRecord() async throws {
         let newer = try await environment.client.vm(id)
-        if newer.revision >= record.revision { record = newer }
+        if newer.revision >= record.revision { (record, recordIsHeard) = (newer, true) }
     }
 
     private func close() async {
-        await machine?.release()
+        // Let go of first: that its events end now must not pass for its own end.
+        let released = machine
+        machine = nil
+        await released?.release()
         await disks?.stop()
         do { try replica?.close() } catch { logger.warning("\(error.message)") }
     }
@@ -237,11 +250,13 @@ extension DeviceAction {
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
         case .settleHandOver: "finding out where the VM runs"
+        case .failHandOver: "answering a switch of a VM that crashed"
         case .prepare: "preparing to take the VM over"
         case .discard: "ending the waiting QEMU"
         case .announceReady: "announcing that this device is ready"
         case .refuse: "refusing a switch"
         case .goActive: "starting the VM"
+        case .confirmArrival: "telling the server that the VM has arrived"
         case .stepDown: "pausing the VM, which is active elsewhere"
         }
     }
