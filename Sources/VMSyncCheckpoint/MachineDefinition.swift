@@ -77,12 +77,18 @@ extension MachineDefinition {
     /// What goes onto QEMU's command line must not be able to say more than its own value: no commas, no spaces.
     private static let wordLetters = Set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:")
     private static let megabyte: UInt64 = 1 << 20
+    /// CPU models that are something else on every device.
+    private static let unportableModels: Set<String> = ["host", "max"]
 
     /// Checks everything that a peer may have sent.
     /// - Throws: `invalidInput` naming the field.
     package func validate() throws(VMSyncError) {
         try Self.check(machineType, is: "machine type")
         try Self.check(cpuModel, is: "CPU model")
+        guard !Self.unportableModels.contains(cpuModel) else {
+            throw VMSyncError(
+                .invalidInput, "the CPU model \"\(cpuModel)\" is another one on each device", hint: "name one that all have")
+        }
         try Self.check(macAddress, is: "MAC address")
         try Self.check(generationID, is: "generation id")
         guard (1...Self.coresMax).contains(cores) else {

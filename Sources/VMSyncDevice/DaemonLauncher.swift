@@ -38,12 +38,17 @@ package enum DaemonLauncher {
         }
         kill(status.pid, SIGTERM)
         let deadline = ContinuousClock.now + stopLimit
-        while kill(status.pid, 0) == 0 {
+        while isAlive(status.pid) {
             guard ContinuousClock.now < deadline else {
                 throw VMSyncError(.timeout, "the daemon (pid \(status.pid)) doesn't stop", hint: "kill \(status.pid)")
             }
             try await Task.sleep(for: .milliseconds(20))
         }
+    }
+
+    /// A process whose parent hasn't noticed its end still takes signals, but has no command line any more.
+    private static func isAlive(_ pid: Int32) -> Bool {
+        FileManager.default.contents(atPath: "/proc/\(pid)/cmdline").map { !$0.isEmpty } ?? false
     }
 
     private static func answers(_ folders: DeviceFolders) async -> Bool {

@@ -3,6 +3,7 @@ import Subprocess
 import Testing
 import VMSyncAPI
 import VMSyncCore
+import VMSyncPolicy
 import VMSyncStudy
 
 extension EndToEnd {
@@ -21,7 +22,9 @@ extension EndToEnd {
             #expect(help.output.contains("--json"))
         }
 
-        @Test(arguments: [["frobnicate"], ["switch"], ["create", "x"], ["list", "--wrong"], ["demo", "--switches", "0"]])
+        @Test(arguments: [
+            ["frobnicate"], ["switch"], ["create", "x"], ["list", "--wrong"], ["demo", "--switches", "0"],
+        ])
         func wrongUsageIsTwoAndJSONWhereAskedFor(_ words: [String]) async throws {
             let plain = try await run(try World.program(), words)
             #expect(plain.code == 2)
@@ -29,7 +32,7 @@ extension EndToEnd {
             #expect(!plain.errors.isEmpty)
             let asked = try await run(try World.program(), words + ["--json"])
             #expect(asked.code == 2)
-            #expect(try reason(asked).code == "invalid-input")
+            #expect(try reason(asked).code.rawValue == "invalid-input")
         }
 
         @Test func aDeviceThatHasNotJoinedSaysHowToJoin() async throws {
@@ -40,7 +43,7 @@ extension EndToEnd {
                 try await trial.startServer()
                 let unknown = try await trial.vmsync("nobody", "join", trial.url, "0000-0000-0000-0000", "--json")
                 #expect(unknown.code == 12)
-                #expect(try reason(unknown).code == "unauthorized")
+                #expect(try reason(unknown).code.rawValue == "unauthorized")
             }
         }
 
@@ -57,7 +60,8 @@ extension EndToEnd {
                 #expect(try await trial.vmsync("A", "view", "work", "--json").output.contains("/vnc"))
 
                 let refusals: [(device: String, words: [String], code: Int32, word: String)] = [
-                    ("A", ["switch", "nothing"], 10, "not-found"), ("A", ["switch", "work", "--to", "C"], 10, "not-found"),
+                    ("A", ["switch", "nothing"], 10, "not-found"),
+                    ("A", ["switch", "work", "--to", "C"], 10, "not-found"),
                     ("A", ["status", "nothing"], 10, "not-found"), ("A", ["view", "nothing"], 10, "not-found"),
                     ("A", ["switch", "work"], 1, "wrong-state"), ("A", ["verify", "work"], 1, "wrong-state"),
                     ("B", ["start", "work"], 11, "lease-held"), ("B", ["stop", "work"], 1, "wrong-state"),
@@ -67,7 +71,7 @@ extension EndToEnd {
                     let outcome = try await run(
                         trial.program, refusal.words + ["--json", "--state", trial.folders(refusal.device).state])
                     #expect(outcome.code == refusal.code, "\(refusal)")
-                    #expect(try reason(outcome).code == refusal.word, "\(refusal)")
+                    #expect(try reason(outcome).code.rawValue == refusal.word, "\(refusal)")
                 }
 
                 try await done(trial.vmsync("A", "suspend", "work", "--json"))
@@ -99,11 +103,6 @@ extension EndToEnd {
             }
         }
 
-        private func done(_ outcome: Outcome) throws {
-            #expect(outcome.code == 0, "\(outcome.output) \(outcome.errors)")
-            _ = try outcome.json()
-        }
-
         /// Reads the disk out of both devices with a program that isn't ours, and compares.
         private func equalDisks(_ stage: Stage) async throws {
             _ = try await waitFor("both devices to hold the same checkpoint") {
@@ -121,14 +120,14 @@ extension EndToEnd {
     }
 }
 
-/// The error that a command with `--json` printed.
-func reason(_ outcome: Outcome) throws -> Refusal {
-    try JSONDecoder().decode([String: Refusal].self, from: Data(outcome.output.utf8))["error"]
-        ?? Refusal(code: "", message: outcome.output, hint: nil)
+/// Expects that a command with `--json` did what it was asked to.
+func done(_ outcome: Outcome) throws {
+    #expect(outcome.code == 0, "\(outcome.output) \(outcome.errors)")
+    _ = try outcome.json()
 }
 
-struct Refusal: Decodable {
-    let code: String
-    let message: String
-    let hint: String?
+/// The error that a command with `--json` printed.
+func reason(_ outcome: Outcome) throws -> Reason {
+    struct Answer: Decodable { let error: Reason }
+    return try JSONDecoder().decode(Answer.self, from: Data(outcome.output.utf8)).error
 }

@@ -37,7 +37,8 @@ extension EndToEnd {
 
         /// Steps of the last checkpoint on the source.
         static let departureSteps = [
-            "departure-paused", "departure-captured", "departure-sealed", "before-departure-commit", "departure-committed",
+            "departure-paused", "departure-captured", "departure-sealed", "before-departure-commit",
+            "departure-committed",
         ]
 
         @Test func theVMRunsOnExactlyOneDeviceWhenTheSourceDiesInASwitch() async throws {

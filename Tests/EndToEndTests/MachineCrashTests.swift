@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import VMSyncAPI
 import VMSyncCore
+import VMSyncPolicy
 import VMSyncMachine
 import VMSyncStudy
 
@@ -32,7 +33,7 @@ extension EndToEnd {
             }
         }
 
-        @Test func theStandbyTakesAVMWhoseMachineDied() async throws {
+        @Test func aSwitchOfACrashedVMSaysWhatToDo() async throws {
             try await World.withGuest { stage in
                 let trial = stage.trial
                 let nonce = try #require(stage.tape.witness.nonces.first)

@@ -111,14 +111,17 @@ extension VMHost {
         guard let machine else { throw VMSyncError(.machine, "QEMU ended before the VM could start") }
         try saveTenure(Tenure(epoch: record.epoch, departure: nil))
         watch.lap("prepare")
+        var mayHaveRun = false
         do {
             try Fault.point("before-load")
             if isLive { try await machine.loadDeviceState(try replica.deviceState()) }
             watch.lap("load")
             try Fault.point("after-load")
+            mayHaveRun = true
             try await machine.resume()
             watch.lap("continue")
         } catch {
+            if mayHaveRun { try markLost(replica) }
             try await giveUpActivation(VMSyncError(error))
             throw error
         }
