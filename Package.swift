@@ -35,7 +35,7 @@ let package = Package(
     name: "vmsync",
     platforms: [.macOS(.v15)],
     products: [
-        .executable(name: "vmsync", targets: ["vmsync"]),
+        .executable(name: "vmsync", targets: ["vmsync"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
@@ -88,6 +88,21 @@ let package = Package(
             dependencies: ["VMSyncCore", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", arguments, lifecycle, log],
             swiftSettings: strict),
 
+        // What the tests share: seeded randomness, folders, the small guest under a real QEMU.
+        .target(
+            name: "VMSyncTestSupport",
+            dependencies: [
+                "VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", "NBD", log, nioCore, nioPosix,
+            ],
+            path: "Tests/VMSyncTestSupport", swiftSettings: strict),
+
         tests("QMP", [log, nioCore, nioPosix]),
+        tests("VMSyncCheckpoint", ["VMSyncCore", "VMSyncTestSupport"]),
+        tests(
+            "VMSyncMachine",
+            ["VMSyncCore", "VMSyncCheckpoint", "VMSyncTestSupport", "QMP", "CVMSyncLinux", log, nioCore, nioPosix]),
+        tests(
+            "VMSyncReplica",
+            ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncTestSupport", log, nioCore, nioPosix]),
     ]
 )

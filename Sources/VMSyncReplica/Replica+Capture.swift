@@ -6,11 +6,14 @@ import VMSyncMachine
 package struct Capture {
     /// How the pages were found.
     package let method: TrackingMethod
-    /// Pages that were copied out.
-    package let pages: Int
+    /// The pages that were copied out, as rising runs.
+    package let runs: [Range<Int>]
     package let scan: Duration
     package let copy: Duration
     let frozen: [FrozenDisk]
+
+    /// How many pages were copied out.
+    package var pages: Int { runs.reduce(0) { $0 + $1.count } }
 
     /// Ends the point in time of the disks. To be called on every path.
     func release() { for disk in frozen { disk.release() } }
@@ -25,6 +28,8 @@ extension Replica {
     package func capture(tracker: DirtyTracker?) throws(VMSyncError) -> Capture {
         let clock = ContinuousClock()
         let start = clock.now
+        // Only after a seal that failed behind its decisive moment is there anything to finish.
+        try finishSealing()
         var runs: [Range<Int>] = []
         let method = try findWritten(tracker, into: &runs)
         let scanned = clock.now
@@ -37,7 +42,7 @@ extension Replica {
             throw error
         }
         return Capture(
-            method: method, pages: captured.count, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
+            method: method, runs: runs, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
     }
 
     private func findWritten(
@@ -78,7 +83,7 @@ extension Replica {
         let state = try deviceState()
         return StateDigest(
             memory: Hash128(value: memorySum), disks: diskSums,
-            deviceState: state.isEmpty ? .zero : state.withRawBytes { Hash128(of: $0) })
+            deviceState: record.kind == .live ? state.withRawBytes { Hash128(of: $0) } : .zero)
     }
 
     private static func recomputedSum(of disk: OverlayDisk) throws(VMSyncError) -> Hash128 {

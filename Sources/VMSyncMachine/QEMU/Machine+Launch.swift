@@ -50,9 +50,15 @@ extension Machine {
         guard let process = QEMUProcess.find(paths) else {
             throw VMSyncError(.machine, "QEMU ended at once", hint: "see \(paths.qemuLog)")
         }
-        let machine = try await attach(to: process, paths: paths, group: group, logger: logger)
-        if role == .incoming { try await machine.listenForDeviceState() }
-        return machine
+        do {
+            let machine = try await attach(to: process, paths: paths, group: group, logger: logger)
+            if role == .incoming { try await machine.listenForDeviceState() }
+            return machine
+        } catch {
+            // Nobody knows of this QEMU but us.
+            await process.waitGone(killAfter: .zero)
+            throw error
+        }
     }
 
     /// Takes over a QEMU that an earlier daemon started; nil if there is none.

@@ -47,7 +47,7 @@ package struct QEMUArguments: Sendable {
 
     private static func machine(_ definition: MachineDefinition, name: String, accelerator: Accelerator) -> [String] {
         [
-            "-name", "guest=\(name)", "-nodefaults", "-no-user-config", "-only-migratable",
+            "-name", "guest=\(value(name))", "-nodefaults", "-no-user-config", "-only-migratable",
             "-machine", "\(definition.machineType),memory-backend=ram", "-accel", accelerator.rawValue,
             "-cpu", definition.cpuModel, "-smp", "\(definition.cores)", "-rtc", "base=utc",
         ]
@@ -56,7 +56,8 @@ package struct QEMUArguments: Sendable {
     private static func memory(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
         [
             "-m", "\(definition.memory >> 20)M",
-            "-object", "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(definition.memory >> 20)M,share=on",
+            "-object",
+            "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(definition.memory >> 20)M,share=on",
         ]
     }
 
