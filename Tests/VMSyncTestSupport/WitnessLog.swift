@@ -24,8 +24,9 @@ package struct WitnessLog: Sendable {
     package init(text: String) {
         var lines: [Line] = []
         var others: [String] = []
-        for text in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
-            let text = text.filter { $0 != "\r" }
+        // A terminal ends lines by "\r\n", which is one character of Swift.
+        for line in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).dropLast() {
+            let text = String(line)
             if let line = Line(text) { lines.append(line) } else if !text.isEmpty { others.append(text) }
         }
         self.lines = lines
@@ -45,7 +46,7 @@ package struct WitnessLog: Sendable {
     /// Returns when the guest has counted to `counter`.
     /// - Throws: `timeout` with what it said last.
     package static func wait(
-        _ path: String, counter: UInt64, limit: Duration = .seconds(120)
+        _ path: String, counter: UInt64, limit: Duration = .seconds(60)
     ) async throws -> WitnessLog {
         let deadline = ContinuousClock.now + limit
         while true {

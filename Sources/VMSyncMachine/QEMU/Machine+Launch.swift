@@ -34,19 +34,27 @@ extension Machine {
         group: any EventLoopGroup, logger: Logger
     ) async throws -> Machine {
         let paths = settings.paths
-        for stale in [paths.qmp, paths.vnc, paths.console, paths.stateIn, paths.pidFile, paths.ramwatchReport] {
+        for stale in [
+            paths.qmp, paths.vnc, paths.console, paths.stateIn, paths.pidFile, paths.ramwatchReport, paths.qemuLog,
+        ] {
             try? FileManager.default.removeItem(atPath: stale)
         }
         let arguments = QEMUArguments.make(
             definition, name: settings.name, paths: paths, accelerator: settings.accelerator, role: role,
             boot: settings.boot)
         logger.debug("starting QEMU", metadata: ["arguments": "\(arguments.joined(separator: " "))"])
-        try await QEMUTool.run(
-            definition.architecture.qemuProgram, arguments,
-            environment: [
-                "LD_PRELOAD": settings.ramwatch, "VMSYNC_RAM": paths.ram,
-                "VMSYNC_RAMWATCH_REPORT": paths.ramwatchReport,
-            ], package: definition.architecture.qemuPackage)
+        do {
+            try await QEMUTool.run(
+                definition.architecture.qemuProgram, arguments,
+                environment: [
+                    "LD_PRELOAD": settings.ramwatch, "VMSYNC_RAM": paths.ram,
+                    "VMSYNC_RAMWATCH_REPORT": paths.ramwatchReport,
+                ], package: definition.architecture.qemuPackage)
+        } catch let error as VMSyncError where error.hint == nil {
+            // What it had to say went to its own log.
+            let words = QEMUProcess.lastWords(paths)
+            throw VMSyncError(.machine, "\(error.message) \(words)", hint: "see \(paths.qemuLog)")
+        }
         guard let process = QEMUProcess.find(paths) else {
             throw VMSyncError(.machine, "QEMU ended at once", hint: "see \(paths.qemuLog)")
         }

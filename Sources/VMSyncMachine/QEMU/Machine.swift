@@ -100,13 +100,21 @@ package final class Machine: Sendable {
         for await event in events {
             guard case .migration(let status) = event.kind, status.isFinal else { continue }
             guard status == .completed else {
-                let answer = try? await qmp.execute(QMPQueryMigrate())
-                throw VMSyncError(.machine, "QEMU failed: \(answer?.errorDescription ?? "no reason given")")
+                throw await migrationFailure()
             }
             return
         }
         try Task.checkCancellation()
-        throw VMSyncError(.machine, "QEMU ended; its last words: \(process.lastWords(paths))")
+        throw VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
+    }
+
+    /// Why the migration failed, by QEMU's answer or, if it ended over it, by its last words.
+    private func migrationFailure() async -> VMSyncError {
+        if let answer = try? await qmp.execute(QMPQueryMigrate()) {
+            return VMSyncError(.machine, "QEMU failed: \(answer.errorDescription ?? "no reason given")")
+        }
+        await process.waitGone(killAfter: .seconds(2))
+        return VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
     }
 
     private func during<Result: Sendable>(
@@ -115,7 +123,7 @@ package final class Machine: Sendable {
         do {
             return try await withDeadline(Self.answerLimit, action, body)
         } catch let error as QMPError {
-            let words = process.isAlive ? "\(error)" : "QEMU ended; its last words: \(process.lastWords(paths))"
+            let words = process.isAlive ? "\(error)" : "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))"
             throw VMSyncError(.machine, "\(action): \(words)", hint: "see \(paths.qemuLog)")
         } catch {
             throw VMSyncError(error, during: action)

@@ -61,6 +61,7 @@ package struct QEMUArguments: Sendable {
         ]
     }
 
+    /// The boot order begins with 1: QEMU takes 0 for a kernel that it loads itself.
     private static func disks(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
         definition.disks.indices.flatMap { index in
             [
@@ -68,7 +69,7 @@ package struct QEMUArguments: Sendable {
                 "driver=nbd,node-name=disk\(index),server.type=unix,server.path=\(value(paths.disks)),"
                     + "export=\(MachinePaths.exportName(index)),reconnect-delay=\(reconnectSeconds),discard=unmap",
                 "-device",
-                "virtio-blk-pci,drive=disk\(index),addr=\(Slot.disks + index),bootindex=\(index),"
+                "virtio-blk-pci,drive=disk\(index),addr=\(Slot.disks + index),bootindex=\(index + 1),"
                     + "werror=stop,rerror=stop,discard=on",
             ]
         }

@@ -43,7 +43,7 @@ package struct QEMUProcess: Sendable, Hashable {
     }
 
     /// The end of QEMU's own log, for an error message.
-    package func lastWords(_ paths: MachinePaths) -> String {
+    package static func lastWords(_ paths: MachinePaths) -> String {
         let text = (try? String(contentsOfFile: paths.qemuLog, encoding: .utf8)) ?? ""
         let line = text.split(separator: "\n").last.map(String.init) ?? "none"
         return String(line.suffix(300))
