@@ -24,7 +24,8 @@ extension Replica {
     ///
     /// This is inside the pause: it does nothing that can wait.
     /// - Parameter tracker: armed since the last *sealed* checkpoint; nil when that isn't known, after a restart of the
-    ///   daemon or without support by the kernel. All memory is compared then.
+    ///   daemon or without support by the kernel. All memory is compared then; a tracker that is armed in the same pause
+    ///   serves the next capture.
     package func capture(tracker: DirtyTracker?) throws(VMSyncError) -> Capture {
         let clock = ContinuousClock()
         let start = clock.now

@@ -61,7 +61,10 @@ extension Replica {
     package func seal(
         _ capture: Capture, deviceState: [UInt8], header: CheckpointHeader
     ) throws(VMSyncError) -> SealedCheckpoint {
-        defer { capture.release() }
+        defer {
+            capture.release()
+            captured.forget()
+        }
         guard record.damage == nil, record.applying == nil else {
             throw VMSyncError(
                 .wrongState, "nothing can follow checkpoint \(record.sequence): \(record.damage ?? "it is not whole")")

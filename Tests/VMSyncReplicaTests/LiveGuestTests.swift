@@ -41,11 +41,9 @@ struct LiveGuestTests {
         _ machine: Machine, on source: GuestHost, followedBy target: GuestHost, _ tracker: DirtyTracker,
         checkpoints: Int
     ) async throws {
-        try tracker.arm()
         try await machine.resume()
         var counter = try await WitnessLog.wait(source.paths.consoleLog, counter: 3).lines.last?.counter ?? 0
-        // The first one compares: it was never captured before the tracker was armed.
-        try await checkpoint(machine, on: source, tracker: nil, label: "first")
+        try await checkpoint(machine, on: source, tracker: nil, arming: tracker, label: "first")
         try source.send(to: target)
         for number in 1...checkpoints {
             let log = try await WitnessLog.wait(source.paths.consoleLog, counter: counter + 2)
@@ -59,7 +57,8 @@ struct LiveGuestTests {
 
     /// One checkpoint: pause, device state beside memory and disks, continue, seal.
     private func checkpoint(
-        _ machine: Machine, on host: GuestHost, tracker: DirtyTracker?, label: String, goesOn: Bool = true
+        _ machine: Machine, on host: GuestHost, tracker: DirtyTracker?, arming next: DirtyTracker? = nil, label: String,
+        goesOn: Bool = true
     ) async throws {
         let clock = ContinuousClock()
         let start = clock.now
@@ -67,6 +66,7 @@ struct LiveGuestTests {
         let paused = clock.now
         async let state = machine.saveDeviceState()
         let capture = try host.replica.capture(tracker: tracker)
+        try next?.arm()
         let captured = clock.now
         let bytes = Array(try await state.readableBytesView)
         let saved = clock.now
