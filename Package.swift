@@ -103,6 +103,6 @@ let package = Package(
             ["VMSyncCore", "VMSyncCheckpoint", "VMSyncTestSupport", "QMP", "CVMSyncLinux", log, nioCore, nioPosix]),
         tests(
             "VMSyncReplica",
-            ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncTestSupport", log, nioCore, nioPosix]),
+            ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncTestSupport", "QMP", nioCore, log]),
     ]
 )

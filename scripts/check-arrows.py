@@ -19,6 +19,7 @@ ROWS = [
     {"VMSyncReplica"},
     {"VMSyncServer", "VMSyncDevice"},
     {"vmsync"},
+    {"VMSyncTestSupport"},
 ]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 TESTS_ROW = len(ROWS)

@@ -15,8 +15,8 @@ package struct Capture {
     /// How many pages were copied out.
     package var pages: Int { runs.reduce(0) { $0 + $1.count } }
 
-    /// Ends the point in time of the disks. To be called on every path.
-    func release() { for disk in frozen { disk.release() } }
+    /// Ends the point in time of the disks, for a capture that is not sealed; `seal` does it by itself.
+    package func release() { for disk in frozen { disk.release() } }
 }
 
 extension Replica {
