@@ -102,15 +102,22 @@ extension Replica {
     /// Drops a checkpoint from the outbox: the server has it.
     package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
 
-    /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds.
+    /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds. One that was finished has no
+    /// file of hashes any more: a replica that went back to its parent since must not be moved on by it.
     func finishSealing() throws(VMSyncError) {
         guard record.damage == nil, record.applying == nil, let note = try note(of: record.sequence.next),
-            note.parent == record.digest.combined
+            note.parent == record.digest.combined,
+            FileManager.default.fileExists(atPath: hashesPath(note.checkpoint.sequence))
         else { return }
         // Sealed under an earlier boot and not durable: it never was.
         guard note.record.bootID == record.bootID else { return acknowledge(note.checkpoint.sequence) }
         try finish(note)
     }
+
+    /// Drops what only finishing needs.
+    func endSealing() { AtomicFile.remove(hashesPath(record.sequence)) }
+
+    private func hashesPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/hashes" }
 
     private func sealedFolder(_ sequence: Sequence) -> String { "\(paths.outbox)/\(sequence)" }
 
@@ -125,11 +132,12 @@ extension Replica {
             try pages.clear()
             parents.forgetAll()
         }
-        try HashChangesFile.put(sealedFolder(sequence) + "/hashes", into: [pages] + disks.map(\.hashes))
+        try HashChangesFile.put(hashesPath(sequence), into: [pages] + disks.map(\.hashes))
         for (disk, upTo) in zip(disks, note.upTo) { disk.overlay.seal(upTo: upTo) }
         try Fault.point("seal-unrecorded")
         record = note.record
         try saveRecord()
+        endSealing()
         removeOldDeviceStates()
     }
 

@@ -77,6 +77,7 @@ package final class Replica {
         if record.damage == ReplicaRecord.beingReset { return try reset(bootID: bootID) }
         if record.bootID != bootID { try recoverFromReboot(bootID) }
         try finishSealing()
+        endSealing()
         removeOldDeviceStates()
         if record.applying == nil, record.damage == nil, currentDigestOfTables() != record.digest {
             record.damage = "its hashes don't add up to the digest of checkpoint \(record.sequence)"

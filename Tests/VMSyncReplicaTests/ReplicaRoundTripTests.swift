@@ -120,4 +120,28 @@ struct ReplicaRoundTripTests {
             #expect(try active.content() == standby.content())
         }
     }
+
+    @Test("what waits in the outbox doesn't move a replica on that went back to the parent of it")
+    func backToParent() throws {
+        try TestFolder.with(in: TestFolder.shared) { folder in
+            var random = SeededRandom(seed: 6)
+            try Self.goBack(folder, &random)
+            let device = try TestDevice(folder)
+            #expect(device.replica.record.sequence == Sequence(rawValue: 1))
+            #expect(try device.replica.outbox().map(\.sequence.rawValue) == [1])
+            #expect(try device.isSound())
+        }
+    }
+
+    /// Checkpoints 1 and 2 are sealed, neither is sent, and the replica goes back to 1.
+    private static func goBack(_ folder: String, _ random: inout SeededRandom) throws {
+        let device = try TestDevice(folder)
+        try device.runGuest(&random)
+        try device.checkpoint()
+        let key = try device.checkpointAgainAsKeyframe()
+        try device.runGuest(&random, writes: 100)
+        try device.checkpoint()
+        try device.put(key.pack, as: key.sequence)
+        try device.replica.applyInbox(key.sequence)
+    }
 }
