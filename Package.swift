@@ -36,7 +36,7 @@ let package = Package(
     name: "vmsync",
     platforms: [.macOS(.v15)],
     products: [
-        .executable(name: "vmsync", targets: ["vmsync"]),
+        .executable(name: "vmsync", targets: ["vmsync"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
@@ -104,10 +104,29 @@ let package = Package(
             name: "NBDTestSupport", dependencies: ["NBD", log, nioCore, nioPosix, subprocess],
             path: "Tests/NBDTestSupport", swiftSettings: strict),
         tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
-        tests("VMSyncMachine", ["VMSyncCore", "NBD", "NBDTestSupport"]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),
-        tests("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
+        tests(
+            "VMSyncServer",
+            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
+        // What the tests share: seeded randomness, folders, the small guest under a real QEMU.
+        .target(
+            name: "VMSyncTestSupport",
+            dependencies: [
+                "VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", "NBD", log, nioCore, nioPosix,
+            ],
+            path: "Tests/VMSyncTestSupport", swiftSettings: strict),
+
+        tests("VMSyncCheckpoint", ["VMSyncCore", "VMSyncTestSupport"]),
+        tests(
+            "VMSyncMachine",
+            [
+                "VMSyncCore", "VMSyncCheckpoint", "VMSyncTestSupport", "QMP", "NBD", "NBDTestSupport", "CVMSyncLinux",
+                log, nioCore, nioPosix,
+            ]),
+        tests(
+            "VMSyncReplica",
+            ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncTestSupport", "QMP", nioCore, log]),
     ]
 )

@@ -76,7 +76,8 @@ package enum AtomicFile {
         }
     }
 
-    private static func syncFolder(of path: String) throws(VMSyncError) {
+    /// Makes the name of `path` itself durable: that it is there, or where it was renamed to.
+    package static func syncFolder(of path: String) throws(VMSyncError) {
         let folder = (path as NSString).deletingLastPathComponent
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system("open", path: folder) }

@@ -51,7 +51,7 @@ extension VMHost {
             watch.set("copy", capture.copy)
             let state: ByteBuffer
             do { state = try await saving } catch {
-                replica.abandon(capture)
+                capture.release()
                 throw error
             }
             watch.lap("device_state")
