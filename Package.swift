@@ -65,7 +65,10 @@ let package = Package(
         // Row 2: one live machine; the wire; the stores.
         module(
             "VMSyncMachine",
-            ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix, subprocess]),
+            [
+                "VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix,
+                subprocess,
+            ]),
         module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
         module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
 
@@ -83,7 +86,8 @@ let package = Package(
             "VMSyncDevice",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "QMP", "NBD", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore, nioPosix,
+                "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore,
+                nioPosix,
             ]),
 
         // Row 5: whole trials on one machine: the demo, and what the end-to-end tests live in.

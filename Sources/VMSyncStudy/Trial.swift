@@ -108,7 +108,9 @@ package actor Trial {
             environment: Self.environment(fault), log: "\(folder)/\(name).log")
         daemons[name] = process
         _ = try await waitFor("the daemon of \(name) to start", for: Self.startLimit) { () -> DaemonStatus? in
-            guard process.isRunning else { throw VMSyncError(.unavailable, "\(name) ended: \(process.output.suffix(500))") }
+            guard process.isRunning else {
+                throw VMSyncError(.unavailable, "\(name) ended: \(process.output.suffix(500))")
+            }
             return try? await self.status(name)
         }
     }

@@ -79,7 +79,9 @@ package struct ControlClient: Sendable {
 
     private func nextLine(_ buffer: inout ByteBuffer) throws -> ControlLine? {
         guard let end = buffer.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) else {
-            guard buffer.readableBytes <= Self.lineMax else { throw VMSyncError(.corrupt, "the daemon's answer is too long") }
+            guard buffer.readableBytes <= Self.lineMax else {
+                throw VMSyncError(.corrupt, "the daemon's answer is too long")
+            }
             return nil
         }
         let length = end - buffer.readerIndex
@@ -87,7 +89,9 @@ package struct ControlClient: Sendable {
         return try WireJSON.decode(ControlLine.self, from: line, failing: .corrupt)
     }
 
-    private func send(_ method: HTTPMethod, _ path: String, body: HTTPClientRequest.Body?) async throws -> HTTPClientResponse {
+    private func send(_ method: HTTPMethod, _ path: String, body: HTTPClientRequest.Body?) async throws
+        -> HTTPClientResponse
+    {
         var request = HTTPClientRequest(url: base + path)
         request.method = method
         request.body = body

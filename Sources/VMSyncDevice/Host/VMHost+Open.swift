@@ -127,7 +127,8 @@ extension VMHost {
     private func diskFailed(_ device: String, noSpace: Bool) {
         problem = VMSyncError(
             noSpace ? .noSpace : .io, "the VM is paused: its disk \(device) can't be written",
-            hint: noSpace ? "free some space in \(paths.state), then: vmsync start \(record.name)" : "see \(paths.qemuLog)")
+            hint: noSpace
+                ? "free some space in \(paths.state), then: vmsync start \(record.name)" : "see \(paths.qemuLog)")
         publish()
     }
 

@@ -22,7 +22,8 @@ extension VMHost {
     func rebuild() async throws {
         await discardMachine()
         guard let replica else { return }
-        logger.notice("rebuilding from the server", metadata: ["reason": "\(replica.record.damage ?? "off the history")"])
+        logger.notice(
+            "rebuilding from the server", metadata: ["reason": "\(replica.record.damage ?? "off the history")"])
         try replica.reset()
         try saveTenure(nil)
     }

@@ -47,7 +47,10 @@ package actor VMHost {
     nonisolated let progress = Mutex<StepProgress?>(nil)
 
     var record: VMRecord
-    var serverAnswers = true
+    /// Whether `record` is what the server said to this daemon, and not only what an earlier one remembered: then it
+    /// decides nothing yet, for the lease may be elsewhere, or here.
+    var recordIsCurrent: Bool
+    var serverAnswers: Bool
     var description: VMDescription?
     var replica: Replica?
     var disks: NBDServer?
@@ -75,9 +78,12 @@ package actor VMHost {
     var preparedSwitch: SwitchID?
     var isStopping = false
 
-    package init(record: VMRecord, environment: HostEnvironment, thread: any EventLoop) {
+    /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
+    package init(record: VMRecord, isCurrent: Bool, environment: HostEnvironment, thread: any EventLoop) {
         id = record.id
         self.record = record
+        recordIsCurrent = isCurrent
+        serverAnswers = isCurrent
         self.environment = environment
         self.thread = thread
         paths = environment.folders.machine(record.id)
@@ -92,8 +98,7 @@ package actor VMHost {
     /// The newest record of the VM; nil when the server stopped answering.
     package func deliver(_ newer: VMRecord?) {
         serverAnswers = newer != nil
-        if let newer, newer.revision >= record.revision { record = newer }
-        if let head = newer?.head { noteHead(head) }
+        if let newer { take(newer) }
         publish()
         wake.signal()
     }
@@ -153,13 +158,17 @@ package actor VMHost {
     var situation: DeviceSituation {
         DeviceSituation(
             me: environment.me.id,
-            server: .init(
-                holder: record.holder, epoch: record.epoch, head: record.head?.sequence ?? .base,
-                headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch),
+            server: recordIsCurrent ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence),
             checkpointIsDue: nextCheckpoint <= .now,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
+    }
+
+    private var server: DeviceSituation.Server {
+        DeviceSituation.Server(
+            holder: record.holder, epoch: record.epoch, head: record.head?.sequence ?? .base,
+            headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch)
     }
 
     /// Why this device can't run the VM as it is now.
@@ -187,7 +196,8 @@ package actor VMHost {
         case .prepare: try await prepare()
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
-        case .refuse(let id, let reason): adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
+        case .refuse(let id, let reason):
+            adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
         case .goActive: try await goActive()
         case .stepDown: try await stepDown()
         }
@@ -199,7 +209,11 @@ package actor VMHost {
         problem = error
         failures += 1
         logger.warning("\(error.message)", metadata: ["code": "\(error.code.rawValue)"])
-        if error.code != .unavailable { failRequests(error) }
+        if error.code != .unavailable {
+            failRequests(error)
+            // What failed may have been decided on a record that time has overtaken, such as a switch that expired.
+            if recordIsCurrent { try? await refreshRecord() }
+        }
         publish()
         // 0.1 s, 0.2 s … 3.2 s; a new record or request ends the rest.
         let rest = Duration.milliseconds(100 << min(failures - 1, 5))
@@ -212,8 +226,14 @@ package actor VMHost {
     }
 
     func refreshRecord() async throws {
-        let newer = try await environment.client.vm(id)
-        if newer.revision >= record.revision { record = newer }
+        take(try await environment.client.vm(id))
+    }
+
+    private func take(_ newer: VMRecord) {
+        guard newer.revision >= record.revision || !recordIsCurrent else { return }
+        record = newer
+        recordIsCurrent = true
+        if let head = newer.head { noteHead(head) }
     }
 
     private func close() async {

@@ -4,7 +4,6 @@
     import Musl
 #endif
 import Crypto
-import CVMSyncLinux
 import Foundation
 import NIOCore
 import NIOPosix
@@ -93,7 +92,8 @@ package struct ImageStore: Sendable {
             meter.add(batch.count * ImageManifest.chunkLength)
         }
         guard chunks.count <= ImageManifest.chunksMax else {
-            throw VMSyncError(.invalidInput, "the image has more than 57 GB that aren't zero, which vmsync can't take yet")
+            throw VMSyncError(
+                .invalidInput, "the image has more than 57 GB that aren't zero, which vmsync can't take yet")
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys

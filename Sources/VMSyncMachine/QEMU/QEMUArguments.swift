@@ -103,7 +103,8 @@ package struct QEMUArguments: Sendable {
             "-chardev", "socket,id=qmp,path=\(value(paths.qmp)),server=on,wait=off", "-mon", "chardev=qmp,mode=control",
             "-chardev",
             "socket,id=console,path=\(value(paths.console)),server=on,wait=off,logfile=\(value(paths.consoleLog)),logappend=on",
-            "-serial", "chardev:console", "-D", paths.qemuLog, "-pidfile", paths.pidFile, "-no-shutdown", "-daemonize", "-S",
+            "-serial", "chardev:console", "-D", paths.qemuLog, "-pidfile", paths.pidFile, "-no-shutdown", "-daemonize",
+            "-S",
         ]
     }
 
