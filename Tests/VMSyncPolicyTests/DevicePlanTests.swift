@@ -148,9 +148,20 @@ struct DevicePlanTests {
         situation.machine = .held
         situation.startWanted = true
         situation.checkpointIsDue = true
-        #expect(situation.nextAction == .settleHandOver)
+        #expect(situation.nextAction == .settleDeparture)
         situation.server?.holder = other
-        #expect(situation.nextAction == .settleHandOver)
+        #expect(situation.nextAction == .settleDeparture)
+    }
+
+    /// The commit that ends a tenure must say so also when another daemon sends it, and QEMU is long gone.
+    @Test func aDepartureIsSettledBeforeItsCheckpointIsUploadedLikeAnyOther() {
+        var situation = active()
+        situation.isDeparting = true
+        situation.outbox = [Sequence(rawValue: 8)]
+        for machine in [DeviceSituation.Machine.none, .died, .shutDown, .running, .held] {
+            situation.machine = machine
+            #expect(situation.nextAction == .settleDeparture)
+        }
     }
 
     // MARK: Active

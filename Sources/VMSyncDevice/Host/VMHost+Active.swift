@@ -136,17 +136,14 @@ extension VMHost {
     /// Saves the VM and stops it here; it goes on from there on any device.
     func suspend() async throws { try await depart(kind: .live, then: .release) }
 
-    /// Saves the disks of a guest that has shut itself down.
+    /// Saves the disks of a guest that has shut itself down. Its QEMU stays until the server has them: a restarted daemon
+    /// knows by it that the guest went in good order.
     func sealOff() async throws {
-        await discardMachine()
-        machineState = .shutDown
         guard let replica else { return }
         var watch = Stopwatch()
-        try saveTenure(Tenure(epoch: tenure?.epoch ?? record.epoch, departure: nil))
+        try noteDeparture(replica.record.sequence.next, then: .release)
         let capture = Captured(capture: try replica.captureDisks(), state: [], pause: 0)
         let sealed = try seal(capture, kind: .off, &watch)
-        try noteDeparture(sealed.sequence, then: .release)
-        machineState = .none
         try await commit(sealed, then: .release)
         try await departed()
     }
@@ -240,15 +237,22 @@ extension VMHost {
         } else if let sealed {
             try await commit(sealed, then: .release)
             return try await departed()
+        } else if machineState == .shutDown {
+            return try await sealOff()
         }
         try await goOnHere()
     }
 
     private func goOnHere() async throws {
         if let tenure { try saveTenure(Tenure(epoch: tenure.epoch, departure: nil)) }
-        try await machine?.resume()
-        machineState = machine == nil ? .died : .running
         nextCheckpoint = .now
+        guard let machine else {
+            // Paused since its last checkpoint was sealed, QEMU ended: the replica is whole, and can be started from.
+            machineState = .died
+            return
+        }
+        try await machine.resume()
+        machineState = .running
     }
 
     private func note(_ sealed: SealedCheckpoint, _ captured: Captured, steps: [String: Double]) {

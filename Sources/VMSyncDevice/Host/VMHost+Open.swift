@@ -54,7 +54,7 @@ extension VMHost {
         }
         guard let found else {
             machineState = .died
-            if tenure.departure == nil { try markLost(replica) }
+            try markLost(replica)
             return
         }
         machine = found
@@ -74,8 +74,10 @@ extension VMHost {
         logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
     }
 
-    /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more.
-    func markLost(_ replica: Replica) throws {
+    /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more. Unless its last one was sealed,
+    /// for then the guest has stood still since.
+    private func markLost(_ replica: Replica) throws {
+        if let last = tenure?.departure?.sequence, last == replica.record.sequence { return }
         try replica.markDamaged("its QEMU ended while it ran")
     }
 

@@ -76,7 +76,6 @@ package actor VMHost {
     var upcoming: [CheckpointRecord] = []
     /// Switches for which this device, as source, has made an early checkpoint, so that the last one is small.
     var preparedSwitch: SwitchID?
-    var isStopping = false
 
     /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
     package init(record: VMRecord, isCurrent: Bool, environment: HostEnvironment, thread: any EventLoop) {
@@ -160,7 +159,7 @@ package actor VMHost {
             me: environment.me.id,
             server: recordIsCurrent ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
-            hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence),
+            hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             checkpointIsDue: nextCheckpoint <= .now,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
     }
@@ -192,7 +191,7 @@ package actor VMHost {
         case .checkpoint: try await checkpoint()
         case .sealOff: try await sealOff()
         case .handOver(let id): try await handOver(id)
-        case .settleHandOver: try await settleDeparture()
+        case .settleDeparture: try await settleDeparture()
         case .prepare: try await prepare()
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
@@ -256,7 +255,7 @@ extension DeviceAction {
         case .checkpoint: "making a checkpoint"
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
-        case .settleHandOver: "finding out where the VM runs"
+        case .settleDeparture: "finding out where the VM runs"
         case .prepare: "preparing to take the VM over"
         case .discard: "ending the waiting QEMU"
         case .announceReady: "announcing that this device is ready"
