@@ -132,5 +132,11 @@ let package = Package(
         tests(
             "VMSyncReplica",
             ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncTestSupport", "QMP", nioCore, log]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice", "VMSyncStudy", "QMP",
+                "vmsync", subprocess, nioPosix, log,
+            ], swiftSettings: strict),
     ]
 )

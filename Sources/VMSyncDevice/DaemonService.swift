@@ -101,10 +101,9 @@ enum RamwatchLibrary {
     static var path: String? {
         let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         let folder = (program as NSString).deletingLastPathComponent
-        let places = [
-            ProcessInfo.processInfo.environment["VMSYNC_RAMWATCH"], folder + "/libramwatch.so",
-            folder + "/../lib/vmsync/libramwatch.so",
-        ]
-        return places.compactMap { $0 }.first { FileManager.default.fileExists(atPath: $0) }
+        // Who names one gets that one or none.
+        let named = ProcessInfo.processInfo.environment["VMSYNC_RAMWATCH"].map { [$0] }
+        let places = named ?? [folder + "/libramwatch.so", folder + "/../lib/vmsync/libramwatch.so"]
+        return places.first { FileManager.default.fileExists(atPath: $0) }
     }
 }

@@ -90,6 +90,8 @@ package enum DeviceAction: Sendable, Equatable {
     case handOver(SwitchID)
     /// Find out whether the lease has moved, and go on accordingly.
     case settleDeparture
+    /// The VM that is to move has crashed here: there is nothing to hand over.
+    case failHandOver(SwitchID)
     /// Start a QEMU that waits for device state.
     case prepare
     /// End a QEMU that waits and isn't needed.
@@ -98,7 +100,9 @@ package enum DeviceAction: Sendable, Equatable {
     case refuse(SwitchID, Reason)
     /// Run the VM here, from the head.
     case goActive
-    /// Another device is active: end the QEMU here at once.
+    /// The VM runs here, and the server doesn't know yet that the switch has come to its end.
+    case confirmArrival(SwitchID)
+    /// The lease is elsewhere: pause the guest here at once, and keep what it did.
     case stepDown
 }
 
@@ -120,12 +124,22 @@ extension DeviceSituation {
         case .none, .waiting, .died, .held:
             // A switch that moved the lease here must be finished, also by a daemon that was restarted meanwhile.
             let isArriving = server.pendingSwitch.map { $0.to == me && $0.state == .moved } ?? false
-            guard isArriving || startWanted else { return .wait }
+            guard isArriving || startWanted else { return withoutMachine(server) }
             return catchUp(server) ?? .goActive
         }
     }
 
+    private func withoutMachine(_ server: Server) -> DeviceAction {
+        guard let pending = server.pendingSwitch, pending.from == me,
+            pending.state == .requested || pending.state == .ready
+        else { return .wait }
+        return .failHandOver(pending.id)
+    }
+
     private func whileRunning(_ server: Server) -> DeviceAction {
+        if let pending = server.pendingSwitch, pending.to == me, pending.state == .moved {
+            return .confirmArrival(pending.id)
+        }
         if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {
             return .handOver(pending.id)
         }

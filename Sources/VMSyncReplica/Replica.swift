@@ -48,7 +48,7 @@ package final class Replica {
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
-        let saved = try AtomicFile.read(ReplicaRecord.self, at: paths.record)
+        let saved = AtomicFile.readIfWhole(ReplicaRecord.self, at: paths.record) { logger.warning("\($0.message)") }
         record = saved ?? .base(vm, disks: definition.disks.count, bootID: bootID)
         guard record.vm == vm else { throw VMSyncError(.corrupt, "\(paths.record) is that of VM \(record.vm)") }
         // Without a record, whatever lies in the folders is of no known checkpoint.

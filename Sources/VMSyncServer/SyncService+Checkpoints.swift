@@ -16,7 +16,7 @@ extension SyncService {
         let pack = PackID.random()
         let promise = BlobPromise(size: offer.size, hash: offer.checksum)
         try await blobs.put(.pack(pack, of: vm), promise: promise, bytes: bytes)
-        try Fault.point("server-after-blob-durable")
+        try Self.faultPoint("after-blob-durable", offer)
         let outcome = try await decide(offer, to: vm, by: device, pack: pack)
         if case .success(.accepted(let record)) = outcome { return record }
         // Refused or repeated: certainly nothing names this pack. After any other failure it might be named, so
@@ -46,12 +46,18 @@ extension SyncService {
             let outcome = Result { () throws(VMSyncError) in
                 try lease.commit(offer, by: device, known: context.known, at: context.now)
             }
-            try Fault.point("server-before-metadata")
+            try Self.faultPoint("before-metadata", offer)
             return outcome
         }
-        try Fault.point("server-after-metadata")
+        try Self.faultPoint("after-metadata", offer)
         try events.publish(record(of: stored))
         return outcome
+    }
+
+    /// Where a fault may be planted in every commit, or only in those that end a switch.
+    private static func faultPoint(_ step: String, _ offer: CommitOffer) throws(VMSyncError) {
+        try Fault.point("server-\(step)")
+        if case .move = offer.then { try Fault.point("server-switch-\(step)") }
     }
 
     func checkpoints(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> CheckpointList {

@@ -87,7 +87,9 @@ package actor Trial {
     package nonisolated func paths(_ device: String, _ vm: VMID) -> MachinePaths { folders(device).machine(vm) }
 
     /// Makes a new device that has joined, and starts its daemon.
-    package func addDevice(_ name: String, fault: String? = nil, interval: Double = 1) async throws {
+    package func addDevice(
+        _ name: String, fault: String? = nil, interval: Double = 1, environment: [String: String] = [:]
+    ) async throws {
         let code: String
         if let invitation, joined.isEmpty {
             code = invitation
@@ -98,14 +100,17 @@ package actor Trial {
         }
         _ = try await DeviceIdentity.join(server: url, invitation: code, name: name, folders: folders(name))
         joined.append(name)
-        try await startDaemon(name, fault: fault, interval: interval)
+        try await startDaemon(name, fault: fault, interval: interval, environment: environment)
     }
 
-    package func startDaemon(_ name: String, fault: String? = nil, interval: Double = 1) async throws {
+    /// - Parameter environment: variables to add.
+    package func startDaemon(
+        _ name: String, fault: String? = nil, interval: Double = 1, environment: [String: String] = [:]
+    ) async throws {
         let folders = folders(name)
         let process = try ChildProcess(
             program, ["daemon", "run", "--state", folders.state, "--interval", "\(interval)"],
-            environment: Self.environment(fault), log: "\(folder)/\(name).log")
+            environment: Self.environment(fault).merging(environment) { $1 }, log: "\(folder)/\(name).log")
         daemons[name] = process
         _ = try await waitFor("the daemon of \(name) to start", for: Self.startLimit) { () -> DaemonStatus? in
             guard process.isRunning else {
@@ -167,6 +172,7 @@ package actor Trial {
             }
             for place in [folders.run, folders.memory] { AtomicFile.remove(place) }
         }
-        AtomicFile.remove(folder)
+        // Kept on request, to see what went wrong in it.
+        if ProcessInfo.processInfo.environment["VMSYNC_KEEP_TRIAL"] == nil { AtomicFile.remove(folder) }
     }
 }

@@ -55,6 +55,13 @@ package struct ConsoleTape: Sendable {
         bytes.append(new)
     }
 
+    /// A tape that goes on where this one ends, and has forgotten what is on it.
+    package func cut() -> ConsoleTape {
+        var rest = self
+        rest.bytes = Data()
+        return rest
+    }
+
     package var witness: Witness {
         // A line that isn't complete yet says nothing.
         guard let end = bytes.lastIndex(of: UInt8(ascii: "\n")) else { return Witness(console: Data()) }

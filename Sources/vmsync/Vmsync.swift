@@ -51,6 +51,9 @@ struct Vmsync: AsyncParsableCommand {
             // The parser's own errors know their exit code; usage is 2 by convention.
             let code = exitCode(for: error)
             if code.isSuccess { exit(withError: error) }
+            if code == .validationFailure, CommandLine.arguments.contains("--json") {
+                Output.fail(VMSyncError(.invalidInput, message(for: error)), json: true)
+            }
             FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
             Foundation.exit(code == .validationFailure ? 2 : code.rawValue)
         }

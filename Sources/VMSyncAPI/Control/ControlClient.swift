@@ -26,7 +26,10 @@ package struct ControlClient: Sendable {
     package static func with<Result>(
         socket: String, _ body: (ControlClient) async throws -> Result
     ) async throws -> Result {
-        let http = HTTPClient(eventLoopGroupProvider: .singleton)
+        var configuration = HTTPClient.Configuration()
+        // A socket that nobody listens at won't get better by trying again for ten seconds.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let result: Result
         do { result = try await body(ControlClient(socket: socket, http: http)) } catch {
             try await http.shutdown()

@@ -12,6 +12,8 @@ struct Tenure: Sendable, Codable {
         enum Kind: String, Codable {
             case release
             case move
+            /// As `release`, for a guest that has shut itself down: all that matters is on its disks.
+            case off
         }
         var sequence: Sequence
         var kind: Kind
@@ -19,13 +21,13 @@ struct Tenure: Sendable, Codable {
 
         var then: AfterCommit { switchID.map(AfterCommit.move) ?? .release }
 
-        init(sequence: Sequence, then: AfterCommit) {
+        init(sequence: Sequence, then: AfterCommit, isOff: Bool = false) {
             self.sequence = sequence
             if case .move(let id) = then {
                 kind = .move
                 switchID = id
             } else {
-                kind = .release
+                kind = isOff ? .off : .release
             }
         }
     }

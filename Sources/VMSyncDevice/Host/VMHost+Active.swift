@@ -40,7 +40,7 @@ extension VMHost {
         try await machine.pause()
         watch.lap("stop")
         do {
-            try Fault.point("paused")
+            try Fault.point(thenResume ? "paused" : "departure-paused")
             async let saving = machine.saveDeviceState()
             let isCurrent = trackerIsCurrent
             if !isCurrent { try tracker?.arm() }
@@ -50,15 +50,17 @@ extension VMHost {
             watch.set("scan", capture.scan)
             watch.set("copy", capture.copy)
             let state: ByteBuffer
-            do { state = try await saving } catch {
+            do {
+                state = try await saving
+                watch.lap("device_state")
+                try Fault.point(thenResume ? "captured" : "departure-captured")
+                if thenResume {
+                    try await machine.resume()
+                    watch.lap("continue")
+                }
+            } catch {
                 capture.release()
                 throw error
-            }
-            watch.lap("device_state")
-            try Fault.point("captured")
-            if thenResume {
-                try await machine.resume()
-                watch.lap("continue")
             }
             let pause = (ContinuousClock.now - start).milliseconds
             return Captured(capture: capture, state: Array(buffer: state), pause: pause)
@@ -88,6 +90,8 @@ extension VMHost {
     /// Sends the oldest checkpoint of the outbox, after a restart or when the server was away.
     func upload() async throws {
         guard let sealed = waitingCheckpoints.first else { return }
+        // The last one under a tenure decides what becomes of the lease too.
+        if sealed.sequence == tenure?.departure?.sequence { return try await settleDeparture() }
         try await upload(sealed, steps: [:], captured: nil)
     }
 
@@ -102,14 +106,14 @@ extension VMHost {
     }
 
     private func commit(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
-        try Fault.point("before-commit")
+        try Fault.point(then == .keep ? "before-commit" : "before-departure-commit")
         let offer = CommitOffer(
             epoch: sealed.epoch, sequence: sealed.sequence, kind: sealed.kind == .live ? .live : .off,
             size: UInt64(sealed.packBytes), checksum: try ContentHash(ofFile: sealed.packPath),
             digest: sealed.digest.description, then: then)
         let source = try packSource(sealed)
         let head = try await environment.client.commit(offer, to: id, pack: source)
-        try Fault.point("after-commit")
+        try Fault.point(then == .keep ? "after-commit" : "departure-committed")
         replica?.acknowledge(head.sequence)
         noteHead(head)
     }
@@ -133,6 +137,15 @@ extension VMHost {
         }
     }
 
+    /// Tells who asked for a switch what must happen first.
+    func failHandOver(_ pending: SwitchID) async throws {
+        let reason = VMSyncError(
+            .machine, "\(record.name) has crashed there, so it can't move while it runs",
+            hint: "vmsync start \(record.name), on \(environment.me.name)", device: environment.me.name)
+        adopt(try await environment.client.answer(.fail(Reason(reason)), to: pending, of: id))
+        try await refreshRecord()
+    }
+
     /// Saves the VM and stops it here; it goes on from there on any device.
     func suspend() async throws { try await depart(kind: .live, then: .release) }
 
@@ -141,10 +154,12 @@ extension VMHost {
     func sealOff() async throws {
         guard let replica else { return }
         var watch = Stopwatch()
-        try noteDeparture(replica.record.sequence.next, then: .release)
+        try noteDeparture(replica.record.sequence.next, then: .release, isOff: true)
+        try Fault.point("guest-off")
         let capture = Captured(capture: try replica.captureDisks(), state: [], pause: 0)
         let sealed = try seal(capture, kind: .off, &watch)
-        try await commit(sealed, then: .release)
+        try Fault.point("off-sealed")
+        try await commitLast(sealed, then: .release)
         try await departed()
     }
 
@@ -173,7 +188,7 @@ extension VMHost {
         try Fault.point("departure-sealed")
         watch.skip()
         do {
-            try await commit(sealed, then: then)
+            try await commitLast(sealed, then: then)
         } catch let error as VMSyncError where error.code == .unavailable || error.code == .cancelled {
             throw error
         } catch {
@@ -188,9 +203,23 @@ extension VMHost {
         try await departed()
     }
 
-    private func noteDeparture(_ sequence: Sequence, then: AfterCommit) throws {
+    /// Sends the last checkpoint under this tenure, and first what waits before it: commits are taken in order.
+    private func commitLast(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
+        let head = record.head?.sequence ?? .base
+        for earlier in waitingCheckpoints where earlier.sequence < sealed.sequence {
+            if earlier.sequence <= head {
+                replica?.acknowledge(earlier.sequence)
+            } else {
+                try await commit(earlier, then: .keep)
+            }
+        }
+        try await commit(sealed, then: then)
+    }
+
+    private func noteDeparture(_ sequence: Sequence, then: AfterCommit, isOff: Bool = false) throws {
         guard let tenure else { throw VMSyncError(.bug, "a departure without a tenure") }
-        try saveTenure(Tenure(epoch: tenure.epoch, departure: Tenure.Departure(sequence: sequence, then: then)))
+        let departure = Tenure.Departure(sequence: sequence, then: then, isOff: isOff)
+        try saveTenure(Tenure(epoch: tenure.epoch, departure: departure))
     }
 
     private func reportDeparture(
@@ -227,7 +256,7 @@ extension VMHost {
         if case .move(let pending) = departure.then {
             let isOpen = record.lastSwitch.map { $0.id == pending && $0.state == .ready } ?? false
             if isOpen, let sealed {
-                try await commit(sealed, then: departure.then)
+                try await commitLast(sealed, then: departure.then)
                 return try await departed()
             }
             if isOpen {
@@ -235,7 +264,7 @@ extension VMHost {
                 _ = try await environment.client.answer(.fail(reason), to: pending, of: id)
             }
         } else if let sealed {
-            try await commit(sealed, then: .release)
+            try await commitLast(sealed, then: .release)
             return try await departed()
         } else if machineState == .shutDown {
             return try await sealOff()

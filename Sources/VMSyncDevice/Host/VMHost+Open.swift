@@ -38,7 +38,7 @@ extension VMHost {
             path: paths.disks, exports: exports, group: MultiThreadedEventLoopGroup.singleton,
             threadPool: .singleton, logger: logger)
         self.replica = replica
-        tenure = try AtomicFile.read(Tenure.self, at: tenurePath)
+        tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
         try await adoptMachine(replica)
         try finishInterruptedApply(replica)
     }
@@ -52,15 +52,17 @@ extension VMHost {
             await found?.end()
             return
         }
-        guard let found else {
-            machineState = .died
-            try markLost(replica)
-            return
+        guard let found else { return try noteMissing(replica, tenure.departure) }
+        let runState = try await found.runState()
+        if runState == .inMigrate {
+            // The daemon died before the device state was in: the guest has not run here, and begins again from the head.
+            await found.end()
+            return try saveTenure(nil)
         }
         machine = found
         watch(found)
         startTracking(found)
-        switch try await found.runState() {
+        switch runState {
         case .shutdown:
             guestShutDown = true
             machineState = .shutDown
@@ -72,6 +74,15 @@ extension VMHost {
             machineState = tenure.departure == nil ? .running : .held
         }
         logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
+    }
+
+    /// The QEMU of a tenure is gone. Nothing is lost with it if the last checkpoint was sealed, or if the guest had shut
+    /// down before.
+    private func noteMissing(_ replica: Replica, _ departure: Tenure.Departure?) throws {
+        if let departure, replica.record.sequence >= departure.sequence { return }
+        guard departure?.kind != .off else { return machineState = .shutDown }
+        machineState = .died
+        try markLost(replica)
     }
 
     /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more. Unless its last one was sealed,

@@ -37,8 +37,10 @@ extension VMHost {
         }
         try await environment.client.fetchPack(of: id, checkpoint, to: replica.inboxPath(sequence))
         watch.lap("fetch")
+        if record.holder == environment.me.id { try Fault.point("arrival-fetched") }
         try replica.applyInbox(sequence)
         watch.lap("apply")
+        if record.holder == environment.me.id { try Fault.point("arrival-applied") }
         arrivalSteps = watch.steps
         showCatchUp()
     }
@@ -84,9 +86,6 @@ extension VMHost {
     func stepDown() async throws {
         try await machine?.pause()
         isDiverged = true
-        problem = VMSyncError(
-            .fenced, "the VM went on on another device; what was done here since is kept, paused",
-            hint: "vmsync status \(record.name)")
         logger.error("fenced: the VM is active elsewhere")
     }
 
@@ -111,6 +110,7 @@ extension VMHost {
         try saveTenure(Tenure(epoch: record.epoch, departure: nil))
         watch.lap("prepare")
         do {
+            try Fault.point("before-load")
             if isLive { try await machine.loadDeviceState(try replica.deviceState()) }
             watch.lap("load")
             try Fault.point("after-load")
@@ -155,5 +155,11 @@ extension VMHost {
         } catch {
             logger.warning("the server doesn't know yet that the VM runs here: \(error)")
         }
+    }
+
+    /// The same once more, after the daemon was restarted or the server away: until it is said, no other switch can begin.
+    func confirmArrival(_ pending: SwitchID) async throws {
+        adopt(try await environment.client.answer(.done, to: pending, of: id))
+        try await refreshRecord()
     }
 }

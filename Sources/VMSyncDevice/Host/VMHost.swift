@@ -192,12 +192,14 @@ package actor VMHost {
         case .sealOff: try await sealOff()
         case .handOver(let id): try await handOver(id)
         case .settleDeparture: try await settleDeparture()
+        case .failHandOver(let id): try await failHandOver(id)
         case .prepare: try await prepare()
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
         case .refuse(let id, let reason):
             adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
         case .goActive: try await goActive()
+        case .confirmArrival(let id): try await confirmArrival(id)
         case .stepDown: try await stepDown()
         }
     }
@@ -208,11 +210,10 @@ package actor VMHost {
         problem = error
         failures += 1
         logger.warning("\(error.message)", metadata: ["code": "\(error.code.rawValue)"])
-        if error.code != .unavailable {
-            failRequests(error)
-            // What failed may have been decided on a record that time has overtaken, such as a switch that expired.
-            if recordIsCurrent { try? await refreshRecord() }
-        }
+        // Whoever asked hears of it; the step itself is tried again all the same.
+        failRequests(error)
+        // What failed may have been decided on a record that time has overtaken, such as a switch that expired.
+        if error.code != .unavailable, recordIsCurrent { try? await refreshRecord() }
         publish()
         // 0.1 s, 0.2 s … 3.2 s; a new record or request ends the rest.
         let rest = Duration.milliseconds(100 << min(failures - 1, 5))
@@ -236,7 +237,10 @@ package actor VMHost {
     }
 
     private func close() async {
-        await machine?.release()
+        // Let go of first: that its events end now must not pass for its own end.
+        let released = machine
+        machine = nil
+        await released?.release()
         await disks?.stop()
         do { try replica?.close() } catch { logger.warning("\(error.message)") }
     }
@@ -256,11 +260,13 @@ extension DeviceAction {
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
         case .settleDeparture: "finding out where the VM runs"
+        case .failHandOver: "answering a switch of a VM that crashed"
         case .prepare: "preparing to take the VM over"
         case .discard: "ending the waiting QEMU"
         case .announceReady: "announcing that this device is ready"
         case .refuse: "refusing a switch"
         case .goActive: "starting the VM"
+        case .confirmArrival: "telling the server that the VM has arrived"
         case .stepDown: "pausing the VM, which is active elsewhere"
         }
     }

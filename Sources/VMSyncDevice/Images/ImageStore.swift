@@ -100,6 +100,7 @@ package struct ImageStore: Sendable {
         let manifest = try encoder.encode(ImageManifest(size: source.size, chunks: chunks))
         let hash = try await client.putChunk(ByteBuffer(bytes: manifest))
         let image = ImageReference(manifest: hash, size: source.size)
+        try source.synchronize()
         guard rename(file, path(image)) == 0 else { throw VMSyncError.system("rename", path: path(image)) }
         return (image, Array(Set(chunks.map(\.hash) + [hash])))
     }
