@@ -36,7 +36,7 @@ let package = Package(
     name: "vmsync",
     platforms: [.macOS(.v15)],
     products: [
-        .executable(name: "vmsync", targets: ["vmsync"]),
+        .executable(name: "vmsync", targets: ["vmsync"])
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
@@ -65,7 +65,10 @@ let package = Package(
         // Row 2: one live machine; the wire; the stores.
         module(
             "VMSyncMachine",
-            ["VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix, subprocess]),
+            [
+                "VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix,
+                subprocess,
+            ]),
         module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
         module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
 
@@ -83,7 +86,8 @@ let package = Package(
             "VMSyncDevice",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "QMP", "NBD", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore, nioPosix,
+                "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore,
+                nioPosix,
             ]),
 
         // Row 5: whole trials on one machine: the demo, and what the end-to-end tests live in.
@@ -104,11 +108,30 @@ let package = Package(
             name: "NBDTestSupport", dependencies: ["NBD", log, nioCore, nioPosix, subprocess],
             path: "Tests/NBDTestSupport", swiftSettings: strict),
         tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
-        tests("VMSyncMachine", ["VMSyncCore", "NBD", "NBDTestSupport"]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),
-        tests("VMSyncServer", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
+        tests(
+            "VMSyncServer",
+            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
+        // What the tests share: seeded randomness, folders, the small guest under a real QEMU.
+        .target(
+            name: "VMSyncTestSupport",
+            dependencies: [
+                "VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", "NBD", log, nioCore, nioPosix,
+            ],
+            path: "Tests/VMSyncTestSupport", swiftSettings: strict),
+
+        tests("VMSyncCheckpoint", ["VMSyncCore", "VMSyncTestSupport"]),
+        tests(
+            "VMSyncMachine",
+            [
+                "VMSyncCore", "VMSyncCheckpoint", "VMSyncTestSupport", "QMP", "NBD", "NBDTestSupport", "CVMSyncLinux",
+                log, nioCore, nioPosix,
+            ]),
+        tests(
+            "VMSyncReplica",
+            ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncTestSupport", "QMP", nioCore, log]),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [

@@ -45,6 +45,8 @@ package struct SyncClient: Sendable {
         configuration.connectionPool.idleTimeout = .seconds(30)
         // An event stream, a transfer and several requests per VM, at the same time and without waiting.
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        // Who calls decides when to try again; a refused connection is news that must not wait.
+        configuration.connectionPool.retryConnectionEstablishment = false
         configuration.redirectConfiguration = .disallow
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }

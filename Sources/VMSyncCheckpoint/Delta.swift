@@ -33,7 +33,7 @@ package enum Delta {
     }
 
     /// Overwrites the runs of `delta` in `unit`.
-    /// - Returns: false, with `unit` untouched so far as it had come, if a run leaves the unit or the delta.
+    /// - Returns: false if a run leaves the unit or the delta; the runs before it have been put.
     @discardableResult
     package static func apply(_ delta: UnsafeRawBufferPointer, to unit: UnsafeMutableRawBufferPointer) -> Bool {
         forEachRun(of: delta, unitSize: unit.count) { position, run in

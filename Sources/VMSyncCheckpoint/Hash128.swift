@@ -17,7 +17,10 @@ package struct Hash128: Hashable, Sendable, Codable, CustomStringConvertible, Bi
 
     /// Nil unless `text` is 32 hexadecimal digits.
     package init?(hexadecimal text: String) {
-        guard text.utf8.count == 32, let value = UInt128(text, radix: 16) else { return nil }
+        // The standard library's parser would take a sign too.
+        guard text.utf8.count == 32, text.allSatisfy(\.isHexDigit), let value = UInt128(text, radix: 16) else {
+            return nil
+        }
         self.value = value
     }
 

@@ -16,4 +16,5 @@ package enum Limits {
     package static let manifestMax = 1 << 20
     package static let disksMax = 16
     package static let memoryMax: UInt64 = 1 << 40
+    package static let diskMax: UInt64 = 16 << 40
 }

@@ -100,11 +100,12 @@ extension MachineDefinition {
         guard (1...Limits.disksMax).contains(disks.count) else {
             throw VMSyncError(.invalidInput, "\(disks.count) disks: a VM has 1 to \(Limits.disksMax)")
         }
-        for disk in disks where disk.size == 0 || disk.size % 512 != 0 || disk.size > Limits.memoryMax * 64 {
-            throw VMSyncError(.invalidInput, "\(disk.size) bytes can't be the size of a disk: a multiple of 512 up to 64 TiB")
+        for disk in disks where disk.size == 0 || disk.size % 512 != 0 || disk.size > Limits.diskMax {
+            throw VMSyncError(
+                .invalidInput, "\(disk.size) bytes can't be the size of a disk: a multiple of 512 up to 16 TiB")
         }
         if let boot, boot.commandLine.utf8.count > 2048 || boot.commandLine.contains("\0") {
-            throw VMSyncError(.invalidInput, "the kernel's command line is longer than 2048 bytes")
+            throw VMSyncError(.invalidInput, "the kernel's command line is longer than 2048 bytes or holds a NUL")
         }
     }
 

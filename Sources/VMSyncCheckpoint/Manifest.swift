@@ -45,6 +45,12 @@ package struct Manifest: Hashable, Sendable, Codable {
 
     package var isKeyframe: Bool { parent == .base }
 
+    /// Whether its fields fit each other, so far as they say so by themselves.
+    var isConsistent: Bool {
+        let hasState = digest.memory != .zero || digest.deviceState != .zero || deviceStateBytes != 0
+        return sequence > parent && digest.disks.count == definition.disks.count && (kind == .live || !hasState)
+    }
+
     enum CodingKeys: String, CodingKey {
         case vm, sequence, parent, epoch, device, created, kind, definition, qemu, digest
         case parentDigest = "parent_digest"

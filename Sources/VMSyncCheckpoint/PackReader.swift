@@ -37,9 +37,7 @@ package final class PackReader {
             throw Self.damaged("its manifest doesn't parse: \(error)")
         }
         try manifest.definition.validate()
-        guard manifest.sequence > manifest.parent, manifest.digest.disks.count == manifest.definition.disks.count else {
-            throw Self.damaged("its manifest contradicts itself")
-        }
+        guard manifest.isConsistent else { throw Self.damaged("its manifest contradicts itself") }
         self.bytes = bytes
         sections = try Self.readSections(bytes, end: manifestStart, count: trailer.sectionCount, manifest: manifest)
     }
@@ -53,13 +51,12 @@ package final class PackReader {
 
     /// Hands out every unit, memory first, in rising order.
     package func forEachUnit(_ body: (Target, Int, UnitChange) throws(VMSyncError) -> Void) throws(VMSyncError) {
-        var raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionTarget * 2, alignment: 64)
+        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax, alignment: 64)
         defer { raw.deallocate() }
-        precondition(raw.count >= Limits.sectionMax)
         var next: [Target: Int] = [:]
         for section in sections {
             guard let target = section.target else { continue }
-            let content = try decompress(section, into: &raw)
+            let content = try decompress(section, into: raw)
             let reader = UnitSectionReader(
                 raw: content, unitCount: manifest.unitCount(of: target), allowsDelta: target == .memory)
             try reader.forEach(next: &next[target, default: 0]) { index, change throws(VMSyncError) in
@@ -89,7 +86,7 @@ package final class PackReader {
     }
 
     private func decompress(
-        _ section: Section, into raw: inout UnsafeMutableRawBufferPointer
+        _ section: Section, into raw: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) -> UnsafeRawBufferPointer {
         let stored = UnsafeRawBufferPointer(rebasing: bytes[section.stored])
         if section.header.compression == .none { return stored }
@@ -99,7 +96,8 @@ package final class PackReader {
     }
 
     static func damaged(_ reason: String) -> VMSyncError {
-        VMSyncError(.corrupt, "the pack is damaged: \(reason)", hint: "it is fetched again by itself; see vmsync status")
+        VMSyncError(
+            .corrupt, "the pack is damaged: \(reason)", hint: "it is fetched again by itself; see vmsync status")
     }
 }
 

@@ -3,7 +3,6 @@ enum Varint {
     /// 64 bits need ten bytes.
     static let lengthMax = 10
 
-    @inlinable
     static func append(_ value: UInt64, to bytes: inout [UInt8]) {
         var rest = value
         while rest >= 0x80 {
@@ -14,7 +13,6 @@ enum Varint {
     }
 
     /// Writes `value` at `offset` and moves `offset` behind it. There is room for `lengthMax` bytes.
-    @inlinable
     static func write(_ value: Int, to bytes: UnsafeMutableRawBufferPointer, at offset: inout Int) {
         var rest = UInt64(value)
         while rest >= 0x80 {
@@ -27,7 +25,6 @@ enum Varint {
     }
 
     /// Reads one varint at `offset` and moves `offset` behind it; nil if it runs over `end` or over 64 bits.
-    @inlinable
     static func read(_ bytes: UnsafeRawBufferPointer, at offset: inout Int, end: Int) -> UInt64? {
         var value: UInt64 = 0
         var shift: UInt64 = 0

@@ -34,7 +34,8 @@ package final class ZstdCompressor {
             ZSTD_compress2(context, $0.baseAddress.map { $0 + start }, bound, raw.baseAddress, raw.count)
         }
         if ZSTD_isError(length) != 0 {
-            throw VMSyncError(.bug, "zstd can't compress \(raw.count) bytes: \(String(cString: ZSTD_getErrorName(length)))")
+            throw VMSyncError(
+                .bug, "zstd can't compress \(raw.count) bytes: \(String(cString: ZSTD_getErrorName(length)))")
         }
         output.removeLast(bound - length)
         return length

@@ -43,6 +43,18 @@ package enum AtomicFile {
         }
     }
 
+    /// The record at `path`; nil also for one that doesn't parse, which is what a power loss may leave of a record that
+    /// wasn't written durably. It is removed then, and `torn` hears why.
+    package static func readIfWhole<Value: Decodable>(
+        _ type: Value.Type, at path: String, torn: (VMSyncError) -> Void
+    ) -> Value? {
+        do throws(VMSyncError) { return try read(type, at: path) } catch {
+            torn(error)
+            remove(path)
+            return nil
+        }
+    }
+
     package static func makeFolder(_ path: String) throws(VMSyncError) {
         do {
             try FileManager.default.createDirectory(
@@ -76,7 +88,8 @@ package enum AtomicFile {
         }
     }
 
-    private static func syncFolder(of path: String) throws(VMSyncError) {
+    /// Makes the name of `path` itself durable: that it is there, or where it was renamed to.
+    package static func syncFolder(of path: String) throws(VMSyncError) {
         let folder = (path as NSString).deletingLastPathComponent
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw .system("open", path: folder) }

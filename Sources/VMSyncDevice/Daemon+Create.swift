@@ -28,7 +28,8 @@ extension Daemon {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let record = try await client.createVM(
-            .random(), name: name, definition: try encoder.encode(description), chunks: chunks.sorted { $0.rawValue < $1.rawValue })
+            .random(), name: name, definition: try encoder.encode(description),
+            chunks: chunks.sorted { $0.rawValue < $1.rawValue })
         await accept(record)
         return record
     }

@@ -6,6 +6,7 @@ import VMSyncPolicy
 extension Daemon {
     /// How often the record is looked at when no event tells: a lost event must not hang a person's command.
     private static let look = Duration.milliseconds(20)
+    private static let refresh = Duration.seconds(5)
     /// Longer than a switch may stay open on the server.
     private static let limit = Duration.seconds(90)
 
@@ -17,7 +18,13 @@ extension Daemon {
         let requested = try await client.requestSwitch(host.id, to: target.id)
         progress(StepProgress(step: "\(target.name) is getting ready"))
         let deadline = ContinuousClock.now + Self.limit
+        var nextRefresh = ContinuousClock.now + Self.refresh
         while ContinuousClock.now < deadline {
+            if ContinuousClock.now > nextRefresh {
+                // That a switch has expired is noticed by the server only when somebody looks.
+                nextRefresh += Self.refresh
+                await host.deliver(try await client.vm(host.id))
+            }
             if let current = host.status.lastSwitch, current.id == requested.id {
                 switch current.state {
                 case .requested: break

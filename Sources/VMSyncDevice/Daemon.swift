@@ -77,13 +77,14 @@ package actor Daemon {
     private func deliver(_ record: VMRecord) async {
         names[record.id] = record.name
         if let host = hosts[record.id] { return await host.deliver(record) }
-        startHost(record, isHeard: true)
+        startHost(record, isCurrent: true)
         saveKnown()
     }
 
-    private func startHost(_ record: VMRecord, isHeard: Bool) {
+    private func startHost(_ record: VMRecord, isCurrent: Bool) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let host = VMHost(record: record, isHeard: isHeard, environment: environment, thread: group.next())
+        let host = VMHost(
+            record: record, isCurrent: isCurrent, environment: environment, thread: group.next())
         groups.append(group)
         hosts[record.id] = host
         known[record.id] = record
@@ -111,8 +112,7 @@ package actor Daemon {
         guard hosts.isEmpty, let records = try? AtomicFile.read([VMRecord].self, at: knownPath) else { return }
         for record in records {
             names[record.id] = record.name
-            startHost(record, isHeard: false)
-            await hosts[record.id]?.deliver(nil)
+            startHost(record, isCurrent: false)
         }
     }
 

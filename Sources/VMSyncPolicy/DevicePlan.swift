@@ -45,6 +45,8 @@ package struct DeviceSituation: Sendable {
     package var hasBase: Bool
     /// Checkpoints that are sealed here and not acknowledged.
     package var outbox: [Sequence]
+    /// Whether the last checkpoint of this device's tenure has begun: only the server knows where the VM is.
+    package var isDeparting: Bool
     package var checkpointIsDue: Bool
     /// Whether the user asked for the VM to run here.
     package var startWanted: Bool
@@ -53,7 +55,7 @@ package struct DeviceSituation: Sendable {
 
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
-        checkpointIsDue: Bool, startWanted: Bool, obstacle: VMSyncError?
+        isDeparting: Bool = false, checkpointIsDue: Bool, startWanted: Bool, obstacle: VMSyncError?
     ) {
         self.me = me
         self.server = server
@@ -61,6 +63,7 @@ package struct DeviceSituation: Sendable {
         self.replica = replica
         self.hasBase = hasBase
         self.outbox = outbox
+        self.isDeparting = isDeparting
         self.checkpointIsDue = checkpointIsDue
         self.startWanted = startWanted
         self.obstacle = obstacle
@@ -86,7 +89,7 @@ package enum DeviceAction: Sendable, Equatable {
     /// Pause, make the last checkpoint, and move the lease with its commit.
     case handOver(SwitchID)
     /// Find out whether the lease has moved, and go on accordingly.
-    case settleHandOver
+    case settleDeparture
     /// The VM that is to move has crashed here: there is nothing to hand over.
     case failHandOver(SwitchID)
     /// Start a QEMU that waits for device state.
@@ -99,7 +102,7 @@ package enum DeviceAction: Sendable, Equatable {
     case goActive
     /// The VM runs here, and the server doesn't know yet that the switch has come to its end.
     case confirmArrival(SwitchID)
-    /// Another device is active: end the QEMU here at once.
+    /// The lease is elsewhere: pause the guest here at once, and keep what it did.
     case stepDown
 }
 
@@ -107,7 +110,7 @@ extension DeviceSituation {
     /// Decides, in the order of the project's goals: never lose state, never run twice, switch fast, send little.
     package var nextAction: DeviceAction {
         guard let server else { return .wait }
-        if machine == .held { return .settleHandOver }
+        if machine == .held || isDeparting { return .settleDeparture }
         return server.holder == me ? asHolder(server) : asStandby(server)
     }
 

@@ -38,12 +38,14 @@ package final class ParentPages {
     /// Remembers what page `index` is from now on.
     package func keep(_ index: Int, _ page: UnsafeRawBufferPointer) {
         var slot = Int(slotOfPage[index])
-        if slot < 0 {
+        if slot >= 0 {
+            used[slot] = true
+        } else {
+            // Not yet a use: else a flood of pages that come once would drive all others out.
             slot = freeSlot()
             slotOfPage[index] = Int32(slot)
             pageOfSlot[slot] = Int32(index)
         }
-        used[slot] = true
         UnsafeMutableRawBufferPointer(rebasing: storage[slot * Unit.size..<(slot + 1) * Unit.size])
             .copyMemory(from: page)
     }

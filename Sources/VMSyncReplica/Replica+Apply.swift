@@ -26,12 +26,13 @@ extension Replica {
     private func apply(_ reader: PackReader, as sequence: Sequence) throws(VMSyncError) -> Manifest {
         let manifest = reader.manifest
         try checkFollows(manifest, as: sequence)
-        if manifest.isKeyframe, record.sequence != .base || record.damage != nil { try clearAll() }
         let parentState = manifest.isKeyframe ? [] : try deviceState()
         try parentState.withRawBytes { bytes throws(VMSyncError) in try reader.validate(parentDeviceState: bytes) }
         let state = try parentState.withRawBytes { bytes throws(VMSyncError) in
             try reader.deviceState(parent: bytes)
         }
+        // Always, for a VM that ran from the base has changed it.
+        if manifest.isKeyframe { try clearAll() }
         record.applying = sequence
         try saveRecord()
         try Fault.point("apply-begun")
@@ -65,6 +66,12 @@ extension Replica {
             throw VMSyncError(
                 .outOfOrder,
                 "checkpoint \(sequence) follows \(manifest.parent), this replica holds \(record.sequence)")
+        }
+        guard record.applying == nil || record.applying == sequence else {
+            throw VMSyncError(.outOfOrder, "this replica has a part of checkpoint \(record.applying ?? .base)")
+        }
+        guard disks.allSatisfy({ $0.overlay.dirtyCount == 0 }) else {
+            throw VMSyncError(.wrongState, "the VM wrote to its disks here since checkpoint \(record.sequence)")
         }
     }
 
@@ -118,17 +125,20 @@ extension Replica {
         var digest = currentDigestOfTables()
         digest.deviceState = manifest.digest.deviceState
         guard digest == manifest.digest else {
-            record.damage = "after checkpoint \(manifest.sequence) its digest is \(digest.combined), not \(manifest.digest.combined)"
+            record.damage =
+                "after checkpoint \(manifest.sequence) its digest is \(digest.combined), not \(manifest.digest.combined)"
             record.applying = nil
             try saveRecord()
             throw VMSyncError(
                 .corrupt, "this replica is damaged: \(record.damage ?? "")",
                 hint: "it is rebuilt from the server by itself; see vmsync status")
         }
-        if let state { try AtomicFile.write(Data(state), to: paths.deviceState) } else { AtomicFile.remove(paths.deviceState) }
+        if let state { try AtomicFile.write(Data(state), to: paths.deviceState(manifest.sequence)) }
+        try Fault.point("apply-unrecorded")
         record = ReplicaRecord(
             vm: record.vm, sequence: manifest.sequence, kind: manifest.kind, digest: digest, qemu: manifest.qemu,
             bootID: record.bootID, applying: nil, damage: nil)
         try saveRecord()
+        removeOldDeviceStates()
     }
 }

@@ -6,14 +6,17 @@ import VMSyncMachine
 package struct Capture {
     /// How the pages were found.
     package let method: TrackingMethod
-    /// Pages that were copied out.
-    package let pages: Int
+    /// The pages that were copied out, as rising runs.
+    package let runs: [Range<Int>]
     package let scan: Duration
     package let copy: Duration
     let frozen: [FrozenDisk]
 
-    /// Ends the point in time of the disks. To be called on every path.
-    func release() { for disk in frozen { disk.release() } }
+    /// How many pages were copied out.
+    package var pages: Int { runs.reduce(0) { $0 + $1.count } }
+
+    /// Ends the point in time of the disks, for a capture that is not sealed; `seal` does it by itself.
+    package func release() { for disk in frozen { disk.release() } }
 }
 
 extension Replica {
@@ -21,28 +24,28 @@ extension Replica {
     ///
     /// This is inside the pause: it does nothing that can wait.
     /// - Parameter tracker: armed since the last *sealed* checkpoint; nil when that isn't known, after a restart of the
-    ///   daemon or without support by the kernel. All memory is compared then.
+    ///   daemon or without support by the kernel. All memory is compared then; a tracker that is armed in the same pause
+    ///   serves the next capture.
     package func capture(tracker: DirtyTracker?) throws(VMSyncError) -> Capture {
         let clock = ContinuousClock()
         let start = clock.now
+        // Only after a seal that failed behind its decisive moment is there anything to finish.
+        try finishSealing()
         var runs: [Range<Int>] = []
         let method = try findWritten(tracker, into: &runs)
         let scanned = clock.now
         captured.capture(runs, from: memory)
         let frozen = try freezeDisks()
         return Capture(
-            method: method, pages: captured.count, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
+            method: method, runs: runs, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
     }
 
     /// The disks alone, of a VM that is shut down.
     package func captureDisks() throws(VMSyncError) -> Capture {
+        try finishSealing()
         captured.capture([], from: memory)
-        return Capture(
-            method: .pagemap, pages: 0, scan: .zero, copy: .zero, frozen: try freezeDisks())
+        return Capture(method: .pagemap, runs: [], scan: .zero, copy: .zero, frozen: try freezeDisks())
     }
-
-    /// Forgets a capture that will not be sealed.
-    package func abandon(_ capture: Capture) { capture.release() }
 
     private func freezeDisks() throws(VMSyncError) -> [FrozenDisk] {
         var frozen: [FrozenDisk] = []
@@ -93,7 +96,7 @@ extension Replica {
         let state = try deviceState()
         return StateDigest(
             memory: Hash128(value: memorySum), disks: diskSums,
-            deviceState: state.isEmpty ? .zero : state.withRawBytes { Hash128(of: $0) })
+            deviceState: record.kind == .live ? state.withRawBytes { Hash128(of: $0) } : .zero)
     }
 
     private static func recomputedSum(of disk: OverlayDisk) throws(VMSyncError) -> Hash128 {

@@ -44,6 +44,8 @@ package struct SealedCheckpoint: Sendable, Codable, Hashable {
 private struct SealNote: Codable {
     var checkpoint: SealedCheckpoint
     var record: ReplicaRecord
+    /// The digest of the checkpoint that it follows.
+    var parent: Hash128
     /// Per disk, the modification number up to which its blocks are in the pack.
     var upTo: [UInt64]
 }
@@ -55,11 +57,18 @@ extension Replica {
     /// the moment of sealing → hashes, disks and record follow. Killed before that moment, the checkpoint never was, and
     /// its changes are found again by comparing; killed after it, the next daemon finishes (`finishSealing`).
     ///
-    /// Not fsynced: a power loss takes the running VM along, and then the server's head is what counts.
+    /// Not fsynced unless the VM is off: a power loss takes a running VM along, and then the server's head is what counts.
     package func seal(
         _ capture: Capture, deviceState: [UInt8], header: CheckpointHeader
     ) throws(VMSyncError) -> SealedCheckpoint {
-        defer { capture.release() }
+        defer {
+            capture.release()
+            captured.forget()
+        }
+        guard record.damage == nil, record.applying == nil else {
+            throw VMSyncError(
+                .wrongState, "nothing can follow checkpoint \(record.sequence): \(record.damage ?? "it is not whole")")
+        }
         let sequence = record.sequence.next
         let folder = sealedFolder(sequence)
         let draft = folder + ".new"
@@ -69,6 +78,7 @@ extension Replica {
             let note = try write(capture, deviceState: deviceState, header: header, draft: draft)
             try Fault.point("before-seal")
             guard rename(draft, folder) == 0 else { throw .system("rename", path: folder) }
+            if header.kind == .off { try AtomicFile.syncFolder(of: folder) }
             try Fault.point("after-seal")
             try finish(note)
             return note.checkpoint
@@ -83,7 +93,7 @@ extension Replica {
     package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
         var waiting: [SealedCheckpoint] = []
-        for number in names.compactMap({ UInt64($0) }).sorted() {
+        for number in names.compactMap({ UInt64($0) }).sorted() where number <= record.sequence.rawValue {
             if let note = try note(of: Sequence(rawValue: number)) { waiting.append(note.checkpoint) }
         }
         return waiting
@@ -92,10 +102,22 @@ extension Replica {
     /// Drops a checkpoint from the outbox: the server has it.
     package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
 
-    /// Finishes what a killed daemon sealed.
+    /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds. One that was finished has no
+    /// file of hashes any more: a replica that went back to its parent since must not be moved on by it.
     func finishSealing() throws(VMSyncError) {
-        if let note = try note(of: record.sequence.next) { try finish(note) }
+        guard record.damage == nil, record.applying == nil, let note = try note(of: record.sequence.next),
+            note.parent == record.digest.combined,
+            FileManager.default.fileExists(atPath: hashesPath(note.checkpoint.sequence))
+        else { return }
+        // Sealed under an earlier boot and not durable: it never was.
+        guard note.record.bootID == record.bootID else { return acknowledge(note.checkpoint.sequence) }
+        try finish(note)
     }
+
+    /// Drops what only finishing needs.
+    func endSealing() { AtomicFile.remove(hashesPath(record.sequence)) }
+
+    private func hashesPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/hashes" }
 
     private func sealedFolder(_ sequence: Sequence) -> String { "\(paths.outbox)/\(sequence)" }
 
@@ -109,17 +131,14 @@ extension Replica {
             try memory.clear()
             try pages.clear()
             parents.forgetAll()
-            AtomicFile.remove(paths.deviceState)
         }
-        try HashChangesFile.put(sealedFolder(sequence) + "/hashes", into: [pages] + disks.map(\.hashes))
+        try HashChangesFile.put(hashesPath(sequence), into: [pages] + disks.map(\.hashes))
         for (disk, upTo) in zip(disks, note.upTo) { disk.overlay.seal(upTo: upTo) }
-        if note.checkpoint.kind == .live, rename("\(paths.deviceState).\(sequence)", paths.deviceState) != 0,
-            errno != ENOENT
-        {
-            throw .system("rename", path: paths.deviceState)
-        }
+        try Fault.point("seal-unrecorded")
         record = note.record
         try saveRecord()
+        endSealing()
+        removeOldDeviceStates()
     }
 
     private func write(
@@ -138,7 +157,7 @@ extension Replica {
             try deviceState.withRawBytes { new throws(VMSyncError) in
                 try parent.withRawBytes { old throws(VMSyncError) in try writer.addDeviceState(new, parent: old) }
             }
-            try AtomicFile.write(Data(deviceState), to: "\(paths.deviceState).\(sequence)")
+            try AtomicFile.write(Data(deviceState), to: paths.deviceState(sequence))
         }
         let digest = StateDigest(
             memory: changes[0].sum, disks: changes.dropFirst().map(\.sum),
@@ -154,8 +173,9 @@ extension Replica {
             record: ReplicaRecord(
                 vm: record.vm, sequence: sequence, kind: header.kind, digest: digest, qemu: header.qemu,
                 bootID: record.bootID, applying: nil, damage: nil),
-            upTo: capture.frozen.map(\.upTo))
-        try AtomicFile.write(note, to: draft + "/seal.json")
+            parent: record.digest.combined, upTo: capture.frozen.map(\.upTo))
+        if header.kind == .off { try file.sync() }
+        try AtomicFile.write(note, to: draft + "/seal.json", durable: header.kind == .off)
         return note
     }
 
@@ -219,5 +239,9 @@ private final class PackFile {
 
     func write(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
         try AtomicFile.writeAll(bytes, to: descriptor, path: path)
+    }
+
+    func sync() throws(VMSyncError) {
+        guard fsync(descriptor) == 0 else { throw .system("fsync", path: path) }
     }
 }

@@ -48,9 +48,11 @@ package final class Replica {
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
-        let base = ReplicaRecord.base(vm, disks: definition.disks.count, bootID: bootID)
-        record = try AtomicFile.read(ReplicaRecord.self, at: paths.record) ?? base
-        try recover(bootID: bootID)
+        let saved = AtomicFile.readIfWhole(ReplicaRecord.self, at: paths.record) { logger.warning("\($0.message)") }
+        record = saved ?? .base(vm, disks: definition.disks.count, bootID: bootID)
+        guard record.vm == vm else { throw VMSyncError(.corrupt, "\(paths.record) is that of VM \(record.vm)") }
+        // Without a record, whatever lies in the folders is of no known checkpoint.
+        if saved == nil { try clearAll() } else { try recover(bootID: bootID) }
     }
 
     private static func openDisks(
@@ -72,28 +74,46 @@ package final class Replica {
 
     /// Brings the parts together again after the daemon was killed or the host rebooted.
     private func recover(bootID: String) throws(VMSyncError) {
-        if record.bootID != bootID {
-            let mayStay = record.kind == .off && record.applying == nil && record.damage == nil
-            guard mayStay, pages.sum == .zero, diskDigests() == record.digest.disks else {
-                logger.notice("the device was restarted: this replica begins again from the base image")
-                return try reset(bootID: bootID)
-            }
-            record.bootID = bootID
-            try saveRecord()
-        }
+        if record.damage == ReplicaRecord.beingReset { return try reset(bootID: bootID) }
+        if record.bootID != bootID { try recoverFromReboot(bootID) }
         try finishSealing()
+        endSealing()
+        removeOldDeviceStates()
         if record.applying == nil, record.damage == nil, currentDigestOfTables() != record.digest {
             record.damage = "its hashes don't add up to the digest of checkpoint \(record.sequence)"
         }
     }
 
-    /// Back to the base: memory zero, disks as their base images. No QEMU may run.
-    package func reset(bootID: String? = nil) throws(VMSyncError) {
-        // The record first: whatever happens from here on, the next start begins from the base again.
-        var base = ReplicaRecord.base(record.vm, disks: disks.count, bootID: bootID ?? record.bootID)
-        base.damage = "it is being reset"
-        record = base
+    /// A VM that was shut off needs no memory, so it stays; any other begins again from the base.
+    private func recoverFromReboot(_ bootID: String) throws(VMSyncError) {
+        let mayStay = record.kind == .off && record.applying == nil && record.damage == nil
+        guard mayStay, pages.sum == .zero, diskDigests() == record.digest.disks else {
+            logger.notice("the device was restarted: this replica begins again from the base image")
+            return try reset(bootID: bootID)
+        }
+        try memory.clear()
+        for disk in disks { try settle(disk) }
+        record.bootID = bootID
         try saveRecord()
+    }
+
+    /// A power loss leaves every block of a disk marked as changed. Where none differs from the checkpoint, none is.
+    private func settle(_ disk: Disk) throws(VMSyncError) {
+        let frozen = try disk.overlay.freeze()
+        defer { frozen.release() }
+        var buffer = [UInt8](repeating: 0, count: Unit.size)
+        for block in frozen.blocks {
+            let unit = Int(block.index)
+            try buffer.withMutableRawBytes { bytes throws(VMSyncError) in try frozen.read(block, into: bytes) }
+            guard buffer.withRawBytes({ UnitHash.block(unit, $0) }) == disk.hashes[unit] else { return }
+        }
+        disk.overlay.seal(upTo: frozen.upTo)
+    }
+
+    /// Back to the base: memory zero, disks as their base images, nothing in the outbox. No QEMU may run.
+    package func reset(bootID: String? = nil) throws(VMSyncError) {
+        record.bootID = bootID ?? record.bootID
+        try beginReset()
         for folder in [paths.outbox, paths.inbox] {
             AtomicFile.remove(folder)
             try AtomicFile.makeFolder(folder)
@@ -103,16 +123,34 @@ package final class Replica {
 
     /// Every part as the base has it; the record says so at the end.
     func clearAll() throws(VMSyncError) {
-        AtomicFile.remove(paths.deviceState)
+        try beginReset()
         try memory.clear()
+        try Fault.point("reset-begun")
         try pages.clear()
         parents.forgetAll()
         for disk in disks {
             try disk.overlay.reset()
             try disk.hashes.clear()
         }
-        record = .base(record.vm, disks: disks.count, bootID: record.bootID)
+        record.damage = nil
         try saveRecord()
+        removeOldDeviceStates()
+    }
+
+    /// The record first: whatever happens from here on, the next start begins from the base again.
+    private func beginReset() throws(VMSyncError) {
+        record = .base(record.vm, disks: disks.count, bootID: record.bootID)
+        record.damage = ReplicaRecord.beingReset
+        try saveRecord()
+    }
+
+    /// Removes the device states of other checkpoints than the one that the replica holds.
+    func removeOldDeviceStates() {
+        let current = record.kind == .live ? MachinePaths.deviceStateName(record.sequence) : nil
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.memory)) ?? []
+        for name in names where name.hasPrefix(MachinePaths.deviceStatePrefix) && name != current {
+            AtomicFile.remove("\(paths.memory)/\(name)")
+        }
     }
 
     /// Notes that memory or disks are of no checkpoint any more, so that they never run; the replica must be reset.
@@ -123,7 +161,12 @@ package final class Replica {
 
     func saveRecord() throws(VMSyncError) {
         // An off VM outlives a reboot, so its record must not be newer than what a power loss leaves of its disks.
-        if record.kind == .off { for disk in disks { try disk.overlay.flush() } }
+        if record.kind == .off {
+            for disk in disks {
+                try disk.overlay.flush()
+                try disk.hashes.flush()
+            }
+        }
         try AtomicFile.write(record, to: paths.record, durable: record.kind == .off)
     }
 
@@ -137,12 +180,13 @@ package final class Replica {
     /// The device state of the checkpoint that the replica holds; empty if the VM is off.
     package func deviceState() throws(VMSyncError) -> [UInt8] {
         guard record.kind == .live else { return [] }
-        guard let data = FileManager.default.contents(atPath: paths.deviceState) else {
-            throw VMSyncError(.corrupt, "\(paths.deviceState) is missing")
+        let path = paths.deviceState(record.sequence)
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw VMSyncError(.corrupt, "\(path) is missing")
         }
         let state = Array(data)
         guard state.withRawBytes({ Hash128(of: $0) }) == record.digest.deviceState else {
-            throw VMSyncError(.corrupt, "\(paths.deviceState) isn't that of checkpoint \(record.sequence)")
+            throw VMSyncError(.corrupt, "\(path) isn't that of checkpoint \(record.sequence)")
         }
         return state
     }

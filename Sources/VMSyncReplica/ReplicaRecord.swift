@@ -17,6 +17,9 @@ package struct ReplicaRecord: Sendable, Codable, Hashable {
     /// The state isn't that of any checkpoint, so it must not run; the reason.
     package var damage: String?
 
+    /// The damage of a replica that was on its way back to the base; the next daemon goes on.
+    static let beingReset = "it is being reset"
+
     package static func base(_ vm: VMID, disks: Int, bootID: String) -> ReplicaRecord {
         ReplicaRecord(
             vm: vm, sequence: .base, kind: .off, digest: .base(disks: disks), qemu: nil, bootID: bootID, applying: nil,

@@ -3,6 +3,7 @@
 #else
     import Musl
 #endif
+import CVMSyncLinux
 import VMSyncCheckpoint
 import VMSyncCore
 
@@ -17,26 +18,44 @@ package final class UnitHashTable {
     package let count: Int
     package private(set) var sum: Hash128
     private let path: String
+    private let descriptor: Int32
     private let entries: UnsafeMutableBufferPointer<UInt128>
 
     /// Maps the table at `path`; all zero if it isn't there.
+    ///
+    /// All its storage is set aside at once: a store into a mapped file can't report a full disk.
     package init(path: String, count: Int) throws(VMSyncError) {
-        self.path = path
-        self.count = count
         let length = count * MemoryLayout<UInt128>.stride
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system("open", path: path) }
-        defer { close(descriptor) }
-        guard ftruncate(descriptor, off_t(length)) == 0 else { throw .system("ftruncate", path: path) }
-        guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0),
-            address != MAP_FAILED
-        else { throw .system("mmap", path: path) }
-        entries = UnsafeMutableBufferPointer(
-            start: address.bindMemory(to: UInt128.self, capacity: count), count: count)
+        do throws(VMSyncError) {
+            guard ftruncate(descriptor, off_t(length)) == 0 else { throw .system("ftruncate", path: path) }
+            try Self.reserve(descriptor, length, path)
+            guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0),
+                address != MAP_FAILED
+            else { throw .system("mmap", path: path) }
+            entries = UnsafeMutableBufferPointer(
+                start: address.bindMemory(to: UInt128.self, capacity: count), count: count)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        self.path = path
+        self.count = count
+        self.descriptor = descriptor
         sum = Hash128(value: entries.reduce(0, &+))
     }
 
-    deinit { munmap(entries.baseAddress, count * MemoryLayout<UInt128>.stride) }
+    deinit {
+        munmap(entries.baseAddress, length)
+        close(descriptor)
+    }
+
+    private var length: Int { count * MemoryLayout<UInt128>.stride }
+
+    private static func reserve(_ descriptor: Int32, _ length: Int, _ path: String) throws(VMSyncError) {
+        guard cvmsync_reserve(descriptor, 0, Int64(length)) == 0 else { throw .system("reserve", path: path) }
+    }
 
     @inline(__always)
     package subscript(index: Int) -> Hash128 { Hash128(value: entries[index]) }
@@ -50,10 +69,14 @@ package final class UnitHashTable {
 
     /// All units as the base has them.
     package func clear() throws(VMSyncError) {
-        guard truncate(path, 0) == 0, truncate(path, off_t(count * MemoryLayout<UInt128>.stride)) == 0 else {
-            throw .system("truncate", path: path)
-        }
+        guard cvmsync_punch_hole(descriptor, 0, Int64(length)) == 0 else { throw .system("fallocate", path: path) }
         sum = .zero
+        try Self.reserve(descriptor, length, path)
+    }
+
+    /// Makes the table survive a power loss as it is now.
+    package func flush() throws(VMSyncError) {
+        guard fdatasync(descriptor) == 0 else { throw .system("fdatasync", path: path) }
     }
 }
 
@@ -75,9 +98,5 @@ package struct HashChanges {
         indices.append(index)
         hashes.append(new)
         sum.value = sum.value &- old.value &+ new.value
-    }
-
-    package func put(into table: UnitHashTable) {
-        for (index, hash) in zip(indices, hashes) { table.set(index, hash) }
     }
 }

@@ -52,7 +52,8 @@ struct DemoCommand: AsyncParsableCommand {
 }
 
 /// Runs `body`, and cancels it at Ctrl-C, so that it can clean up.
-func cancelledBySignals<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result {
+func cancelledBySignals<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result
+{
     try await withThrowingTaskGroup(of: Result?.self) { group in
         let signals = await UnixSignalsSequence(trapping: [.sigint, .sigterm])
         group.addTask { try await body() }

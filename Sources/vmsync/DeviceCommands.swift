@@ -70,10 +70,13 @@ struct DoctorCommand: AsyncParsableCommand {
 
     func run() async throws {
         let findings = try await common.withDaemon { try await $0.get(ControlPath.doctor, as: [Finding].self) }
-        if common.json { try Output.json(findings) } else {
+        if common.json {
+            try Output.json(findings)
+        } else {
             for finding in findings {
-                Output.line("\(finding.verdict.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0))"
-                    + " \(finding.subject): \(finding.detail)")
+                Output.line(
+                    "\(finding.verdict.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0))"
+                        + " \(finding.subject): \(finding.detail)")
                 if let hint = finding.hint { Output.line("         next: \(hint)") }
             }
         }

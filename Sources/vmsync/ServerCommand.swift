@@ -13,8 +13,16 @@ struct ServerCommand: AsyncParsableCommand {
 
     /// What both subcommands take.
     struct DataOptions: ParsableArguments {
-        @Option(name: .customLong("data"), help: "The folder that keeps everything.")
-        var dataFolder: String
+        @Option(
+            name: .customLong("data"),
+            help: "The folder that keeps everything. (default: $XDG_STATE_HOME/vmsync-server)")
+        var data: String?
+
+        var dataFolder: String {
+            let environment = ProcessInfo.processInfo.environment
+            let states = environment["XDG_STATE_HOME"] ?? (environment["HOME"] ?? "/tmp") + "/.local/state"
+            return data ?? "\(states)/vmsync-server"
+        }
 
         @Flag(help: "Print JSON.")
         var json = false

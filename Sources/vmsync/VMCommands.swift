@@ -178,7 +178,9 @@ struct VerifyCommand: AsyncParsableCommand {
         let found = try await common.withDaemon {
             try await $0.post(vm.path("verify"), as: Verification.self)
         }
-        if common.json { try Output.json(found) } else {
+        if common.json {
+            try Output.json(found)
+        } else {
             Output.line("checkpoint \(found.sequence): \(found.matches ? "intact" : "DAMAGED") (\(found.recomputed))")
         }
         if !found.matches { throw ExitCode(1) }

@@ -26,7 +26,10 @@ package struct ControlClient: Sendable {
     package static func with<Result>(
         socket: String, _ body: (ControlClient) async throws -> Result
     ) async throws -> Result {
-        let http = HTTPClient(eventLoopGroupProvider: .singleton)
+        var configuration = HTTPClient.Configuration()
+        // A socket that nobody listens at won't get better by trying again for ten seconds.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         let result: Result
         do { result = try await body(ControlClient(socket: socket, http: http)) } catch {
             try await http.shutdown()
@@ -79,7 +82,9 @@ package struct ControlClient: Sendable {
 
     private func nextLine(_ buffer: inout ByteBuffer) throws -> ControlLine? {
         guard let end = buffer.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) else {
-            guard buffer.readableBytes <= Self.lineMax else { throw VMSyncError(.corrupt, "the daemon's answer is too long") }
+            guard buffer.readableBytes <= Self.lineMax else {
+                throw VMSyncError(.corrupt, "the daemon's answer is too long")
+            }
             return nil
         }
         let length = end - buffer.readerIndex
@@ -87,7 +92,9 @@ package struct ControlClient: Sendable {
         return try WireJSON.decode(ControlLine.self, from: line, failing: .corrupt)
     }
 
-    private func send(_ method: HTTPMethod, _ path: String, body: HTTPClientRequest.Body?) async throws -> HTTPClientResponse {
+    private func send(_ method: HTTPMethod, _ path: String, body: HTTPClientRequest.Body?) async throws
+        -> HTTPClientResponse
+    {
         var request = HTTPClientRequest(url: base + path)
         request.method = method
         request.body = body

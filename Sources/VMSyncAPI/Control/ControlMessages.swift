@@ -104,13 +104,13 @@ package struct Verification: Sendable, Codable {
     package var matches: Bool { recorded == recomputed }
 }
 
-/// One line of the answer to a long step: progress any number of times, then either the end or an error.
+/// One line of the answer to a long step: progress or nothing any number of times, then either the end or an error.
 package struct ControlLine: Sendable, Codable {
     package var progress: StepProgress?
     package var result: JSONValue?
     package var error: Reason?
 
-    package init(progress: StepProgress) { self.progress = progress }
+    package init(progress: StepProgress?) { self.progress = progress }
     package init(result: some Encodable) throws { self.result = try JSONValue(encoding: result) }
     package init(error: VMSyncError) { self.error = Reason(error) }
 }

@@ -7,7 +7,7 @@ package struct VMStatus: Sendable, Codable {
     package enum State: String, Sendable, Codable {
         /// It runs here.
         case active = "Active"
-        /// It runs elsewhere; this device has its newest checkpoint and a QEMU waiting.
+        /// It runs elsewhere; this device has its newest checkpoint.
         case upToDate = "Up to Date"
         /// This device is fetching what it lacks.
         case syncing = "Syncing"
@@ -74,7 +74,7 @@ package struct VMStatus: Sendable, Codable {
 
 /// The QEMU of a VM on this device.
 package struct MachineStatus: Sendable, Codable, Hashable {
-    /// `running`, `waiting`, `paused`, …
+    /// `running`, `waiting` for device state, `held` in a departure, `shutDown`, `died`.
     package var state: String
     package var accelerator: String
     /// How written pages are found: `pagemap` or `compare`.
@@ -109,12 +109,12 @@ package struct MachineStatus: Sendable, Codable, Hashable {
 /// What one checkpoint cost.
 package struct CheckpointMetrics: Sendable, Codable, Hashable {
     package var sequence: Sequence
-    /// From the guest's last instruction to its next, milliseconds.
+    /// From the order to stop until the guest ran again, or until all was captured; milliseconds.
     package var pauseMilliseconds: Double
     package var packBytes: Int
     /// Pages and blocks in the pack.
     package var units: Int
-    /// Pages that were written, whether they changed or not.
+    /// Pages that were copied out: those written, or, where all memory is compared, those changed.
     package var dirtyPages: Int
     /// Milliseconds by name: stop, scan, copy, device_state, continue, encode, send.
     package var steps: [String: Double]

@@ -91,7 +91,8 @@ struct ControlServer {
     /// An answer of lines: progress while `work` goes on, then its result or its error. When the client goes away,
     /// `work` is cancelled.
     private static func stream(
-        following host: VMHost? = nil, _ work: @escaping @Sendable (@escaping ProgressHandler) async throws -> some Encodable & Sendable
+        following host: VMHost? = nil,
+        _ work: @escaping @Sendable (@escaping ProgressHandler) async throws -> some Encodable & Sendable
     ) -> Response {
         let (lines, output) = AsyncStream.makeStream(of: ControlLine.self, bufferingPolicy: .bufferingNewest(64))
         let task = Task {
@@ -103,8 +104,9 @@ struct ControlServer {
             output.finish()
         }
         let follower = Task {
-            while let host, !Task.isCancelled {
-                if let step = host.status.progress { output.yield(ControlLine(progress: step)) }
+            while !Task.isCancelled {
+                // A line without content is a heartbeat: writing it shows whether the client is still there.
+                output.yield(ControlLine(progress: host?.status.progress))
                 try? await Task.sleep(for: .milliseconds(200))
             }
         }

@@ -59,7 +59,7 @@ extension VMHost {
                     watch.lap("continue")
                 }
             } catch {
-                replica.abandon(capture)
+                capture.release()
                 throw error
             }
             let pause = (ContinuousClock.now - start).milliseconds
@@ -149,20 +149,17 @@ extension VMHost {
     /// Saves the VM and stops it here; it goes on from there on any device.
     func suspend() async throws { try await depart(kind: .live, then: .release) }
 
-    /// Saves the disks of a guest that has shut itself down.
+    /// Saves the disks of a guest that has shut itself down. Its QEMU stays until the server has them: a restarted daemon
+    /// knows by it that the guest went in good order.
     func sealOff() async throws {
         guard let replica else { return }
-        // Before QEMU ends: a daemon that finds none must know that the guest had finished, not crashed.
-        try noteDeparture(replica.record.sequence.next, then: .release, isOff: true)
-        await discardMachine()
-        machineState = .shutDown
-        try Fault.point("guest-off")
         var watch = Stopwatch()
+        try noteDeparture(replica.record.sequence.next, then: .release, isOff: true)
+        try Fault.point("guest-off")
         let capture = Captured(capture: try replica.captureDisks(), state: [], pause: 0)
         let sealed = try seal(capture, kind: .off, &watch)
         try Fault.point("off-sealed")
-        machineState = .none
-        try await commit(sealed, then: .release)
+        try await commitLast(sealed, then: .release)
         try await departed()
     }
 
@@ -210,7 +207,11 @@ extension VMHost {
     private func commitLast(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
         let head = record.head?.sequence ?? .base
         for earlier in waitingCheckpoints where earlier.sequence < sealed.sequence {
-            if earlier.sequence <= head { replica?.acknowledge(earlier.sequence) } else { try await commit(earlier, then: .keep) }
+            if earlier.sequence <= head {
+                replica?.acknowledge(earlier.sequence)
+            } else {
+                try await commit(earlier, then: .keep)
+            }
         }
         try await commit(sealed, then: then)
     }
@@ -265,15 +266,22 @@ extension VMHost {
         } else if let sealed {
             try await commitLast(sealed, then: .release)
             return try await departed()
+        } else if machineState == .shutDown {
+            return try await sealOff()
         }
         try await goOnHere()
     }
 
     private func goOnHere() async throws {
         if let tenure { try saveTenure(Tenure(epoch: tenure.epoch, departure: nil)) }
-        try await machine?.resume()
-        machineState = machine == nil ? .died : .running
         nextCheckpoint = .now
+        guard let machine else {
+            // Paused since its last checkpoint was sealed, QEMU ended: the replica is whole, and can be started from.
+            machineState = .died
+            return
+        }
+        try await machine.resume()
+        machineState = .running
     }
 
     private func note(_ sealed: SealedCheckpoint, _ captured: Captured, steps: [String: Double]) {

@@ -38,7 +38,7 @@ extension VMHost {
             path: paths.disks, exports: exports, group: MultiThreadedEventLoopGroup.singleton,
             threadPool: .singleton, logger: logger)
         self.replica = replica
-        tenure = try AtomicFile.read(Tenure.self, at: tenurePath)
+        tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
         try await adoptMachine(replica)
         try finishInterruptedApply(replica)
     }
@@ -85,8 +85,10 @@ extension VMHost {
         try markLost(replica)
     }
 
-    /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more.
-    func markLost(_ replica: Replica) throws {
+    /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more. Unless its last one was sealed,
+    /// for then the guest has stood still since.
+    private func markLost(_ replica: Replica) throws {
+        if let last = tenure?.departure?.sequence, last == replica.record.sequence { return }
         try replica.markDamaged("its QEMU ended while it ran")
     }
 
@@ -138,7 +140,8 @@ extension VMHost {
     private func diskFailed(_ device: String, noSpace: Bool) {
         problem = VMSyncError(
             noSpace ? .noSpace : .io, "the VM is paused: its disk \(device) can't be written",
-            hint: noSpace ? "free some space in \(paths.state), then: vmsync start \(record.name)" : "see \(paths.qemuLog)")
+            hint: noSpace
+                ? "free some space in \(paths.state), then: vmsync start \(record.name)" : "see \(paths.qemuLog)")
         publish()
     }
 

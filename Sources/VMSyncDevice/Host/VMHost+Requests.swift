@@ -70,6 +70,7 @@ extension VMHost {
         }
         let (fulfilled, waiting) = requests.partitioned { isFulfilled($0.kind) }
         requests = waiting
+        if !fulfilled.isEmpty { progress.withLock { $0 = nil } }
         for request in fulfilled { request.answer.resume() }
     }
 
@@ -89,6 +90,7 @@ extension VMHost {
                 guestShutDown = true
                 await machine?.end()
             } else {
+                progress.withLock { $0 = StepProgress(step: "waiting for the guest to shut down") }
                 try await machine?.pressPowerButton()
             }
         case .suspend:

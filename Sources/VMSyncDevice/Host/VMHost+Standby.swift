@@ -22,7 +22,8 @@ extension VMHost {
     func rebuild() async throws {
         await discardMachine()
         guard let replica else { return }
-        logger.notice("rebuilding from the server", metadata: ["reason": "\(replica.record.damage ?? "off the history")"])
+        logger.notice(
+            "rebuilding from the server", metadata: ["reason": "\(replica.record.damage ?? "off the history")"])
         try replica.reset()
         try saveTenure(nil)
     }
@@ -85,9 +86,6 @@ extension VMHost {
     func stepDown() async throws {
         try await machine?.pause()
         isDiverged = true
-        problem = VMSyncError(
-            .fenced, "the VM went on on another device; what was done here since is kept, paused",
-            hint: "vmsync status \(record.name)")
         logger.error("fenced: the VM is active elsewhere")
     }
 

@@ -25,15 +25,24 @@ extension VMHost {
         status.savedSecondsAgo = saved.map { (ContinuousClock.now - $0.at).seconds }
         status.notUploadedBytes = waitingCheckpoints.reduce(0) { $0 + $1.packBytes }
         status.serverAnswers = serverAnswers
-        status.problem = (problem ?? damage).map(Reason.init)
+        status.problem = (divergence ?? problem ?? damage).map(Reason.init)
         status.machine = machineStatus
         status.lastCheckpoint = metrics.last
         status.lastSwitch = record.lastSwitch
         published.withLock { $0 = status }
     }
 
+    private var divergence: VMSyncError? {
+        guard isDiverged else { return nil }
+        return VMSyncError(
+            .fenced, "the VM went on on another device; what was done here since is kept, paused",
+            hint: "vmsync status \(record.name)")
+    }
+
     private var damage: VMSyncError? {
-        replica?.record.damage.map { VMSyncError(.corrupt, "this replica is damaged: \($0)") }
+        replica?.record.damage.map {
+            VMSyncError(.corrupt, "this replica is damaged: \($0)", hint: "vmsync start \(record.name)")
+        }
     }
 
     private var stateWord: VMStatus.State {

@@ -47,9 +47,10 @@ package actor VMHost {
     nonisolated let progress = Mutex<StepProgress?>(nil)
 
     var record: VMRecord
-    /// Whether `record` is what the server says. One that an earlier daemon noted may be old, and decides nothing.
-    var recordIsHeard: Bool
-    var serverAnswers = true
+    /// Whether `record` is what the server said to this daemon, and not only what an earlier one remembered: then it
+    /// decides nothing yet, for the lease may be elsewhere, or here.
+    var recordIsCurrent: Bool
+    var serverAnswers: Bool
     var description: VMDescription?
     var replica: Replica?
     var disks: NBDServer?
@@ -75,13 +76,13 @@ package actor VMHost {
     var upcoming: [CheckpointRecord] = []
     /// Switches for which this device, as source, has made an early checkpoint, so that the last one is small.
     var preparedSwitch: SwitchID?
-    var isStopping = false
 
-    /// - Parameter isHeard: whether the server has just sent `record`; otherwise it is from an earlier time.
-    package init(record: VMRecord, isHeard: Bool, environment: HostEnvironment, thread: any EventLoop) {
+    /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
+    package init(record: VMRecord, isCurrent: Bool, environment: HostEnvironment, thread: any EventLoop) {
         id = record.id
         self.record = record
-        recordIsHeard = isHeard
+        recordIsCurrent = isCurrent
+        serverAnswers = isCurrent
         self.environment = environment
         self.thread = thread
         paths = environment.folders.machine(record.id)
@@ -96,8 +97,7 @@ package actor VMHost {
     /// The newest record of the VM; nil when the server stopped answering.
     package func deliver(_ newer: VMRecord?) {
         serverAnswers = newer != nil
-        if let newer, newer.revision >= record.revision { (record, recordIsHeard) = (newer, true) }
-        if let head = newer?.head { noteHead(head) }
+        if let newer { take(newer) }
         publish()
         wake.signal()
     }
@@ -157,15 +157,15 @@ package actor VMHost {
     var situation: DeviceSituation {
         DeviceSituation(
             me: environment.me.id,
-            server: recordIsHeard ? heard : nil,
+            server: recordIsCurrent ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
-            hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence),
+            hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             checkpointIsDue: nextCheckpoint <= .now,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
     }
 
-    private var heard: DeviceSituation.Server {
-        .init(
+    private var server: DeviceSituation.Server {
+        DeviceSituation.Server(
             holder: record.holder, epoch: record.epoch, head: record.head?.sequence ?? .base,
             headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch)
     }
@@ -191,12 +191,13 @@ package actor VMHost {
         case .checkpoint: try await checkpoint()
         case .sealOff: try await sealOff()
         case .handOver(let id): try await handOver(id)
-        case .settleHandOver: try await settleDeparture()
+        case .settleDeparture: try await settleDeparture()
         case .failHandOver(let id): try await failHandOver(id)
         case .prepare: try await prepare()
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
-        case .refuse(let id, let reason): adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
+        case .refuse(let id, let reason):
+            adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
         case .goActive: try await goActive()
         case .confirmArrival(let id): try await confirmArrival(id)
         case .stepDown: try await stepDown()
@@ -209,7 +210,10 @@ package actor VMHost {
         problem = error
         failures += 1
         logger.warning("\(error.message)", metadata: ["code": "\(error.code.rawValue)"])
-        if error.code != .unavailable { failRequests(error) }
+        // Whoever asked hears of it; the step itself is tried again all the same.
+        failRequests(error)
+        // What failed may have been decided on a record that time has overtaken, such as a switch that expired.
+        if error.code != .unavailable, recordIsCurrent { try? await refreshRecord() }
         publish()
         // 0.1 s, 0.2 s … 3.2 s; a new record or request ends the rest.
         let rest = Duration.milliseconds(100 << min(failures - 1, 5))
@@ -222,8 +226,14 @@ package actor VMHost {
     }
 
     func refreshRecord() async throws {
-        let newer = try await environment.client.vm(id)
-        if newer.revision >= record.revision { (record, recordIsHeard) = (newer, true) }
+        take(try await environment.client.vm(id))
+    }
+
+    private func take(_ newer: VMRecord) {
+        guard newer.revision >= record.revision || !recordIsCurrent else { return }
+        record = newer
+        recordIsCurrent = true
+        if let head = newer.head { noteHead(head) }
     }
 
     private func close() async {
@@ -249,7 +259,7 @@ extension DeviceAction {
         case .checkpoint: "making a checkpoint"
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
-        case .settleHandOver: "finding out where the VM runs"
+        case .settleDeparture: "finding out where the VM runs"
         case .failHandOver: "answering a switch of a VM that crashed"
         case .prepare: "preparing to take the VM over"
         case .discard: "ending the waiting QEMU"

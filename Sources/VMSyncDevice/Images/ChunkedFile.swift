@@ -9,6 +9,7 @@ import NIOCore
 import Synchronization
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncMachine
 
 /// A raw image read in chunks. Blocking: for a thread pool.
 struct ChunkedFile: Sendable {
@@ -42,6 +43,14 @@ struct ChunkedFile: Sendable {
         populatedChunks = chunks
     }
 
+    /// Writes the file out, so that it is whole after a power loss too.
+    func synchronize() throws(VMSyncError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw .system("fsync", path: path) }
+    }
+
     /// The zstd frame of chunk `index`; nil if it is all zeros.
     func frame(_ index: Int) throws(VMSyncError) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -60,6 +69,8 @@ struct ChunkedFile: Sendable {
 }
 
 /// An image on its way: `NAME.part`, and beside it a list of the chunks that it has. Blocking: for a thread pool.
+///
+/// The list begins with the boot of the host: chunks aren't written out one by one, so after another boot it says nothing.
 final class PartialImage: Sendable {
     private let path: String
     private let descriptor: Int32
@@ -71,11 +82,16 @@ final class PartialImage: Sendable {
         descriptor = open(path + ".part", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system("open", path: path) }
         guard ftruncate(descriptor, off_t(size)) == 0 else { throw .system("ftruncate", path: path) }
-        let text = (try? String(contentsOfFile: path + ".chunks", encoding: .utf8)) ?? ""
+        let bootID = try OverlayDisk.currentBootID()
+        var text = (try? String(contentsOfFile: path + ".chunks", encoding: .utf8)) ?? ""
+        if !text.hasPrefix(bootID + "\n") {
+            text = bootID + "\n"
+            try AtomicFile.write(Data(text.utf8), to: path + ".chunks")
+        }
         // A line that was cut off by a crash has no newline behind it and doesn't count.
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
         present = Mutex(Set(lines.compactMap { Int($0) }))
-        list = open(path + ".chunks", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        list = open(path + ".chunks", O_WRONLY | O_APPEND | O_CLOEXEC)
         guard list >= 0 else { throw .system("open", path: path + ".chunks") }
     }
 

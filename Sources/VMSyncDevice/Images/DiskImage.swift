@@ -20,7 +20,9 @@ enum DiskImage {
 
     /// Formats that people have. A raw image has no mark of its own, so any file passes for one: it must at least be
     /// whole sectors and not empty.
-    private static let formats: Set<String> = ["raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc", "qcow", "qed", "parallels"]
+    private static let formats: Set<String> = [
+        "raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc", "qcow", "qed", "parallels",
+    ]
 
     /// - Returns: bytes of the disk, and bytes that the image takes now.
     /// - Throws: `notFound`; `invalidInput` if `file` can't be a disk.

@@ -4,7 +4,6 @@
     import Musl
 #endif
 import Crypto
-import CVMSyncLinux
 import Foundation
 import NIOCore
 import NIOPosix
@@ -93,13 +92,15 @@ package struct ImageStore: Sendable {
             meter.add(batch.count * ImageManifest.chunkLength)
         }
         guard chunks.count <= ImageManifest.chunksMax else {
-            throw VMSyncError(.invalidInput, "the image has more than 57 GB that aren't zero, which vmsync can't take yet")
+            throw VMSyncError(
+                .invalidInput, "the image has more than 57 GB that aren't zero, which vmsync can't take yet")
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let manifest = try encoder.encode(ImageManifest(size: source.size, chunks: chunks))
         let hash = try await client.putChunk(ByteBuffer(bytes: manifest))
         let image = ImageReference(manifest: hash, size: source.size)
+        try source.synchronize()
         guard rename(file, path(image)) == 0 else { throw VMSyncError.system("rename", path: path(image)) }
         return (image, Array(Set(chunks.map(\.hash) + [hash])))
     }

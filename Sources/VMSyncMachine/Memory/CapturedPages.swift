@@ -51,11 +51,23 @@ package final class CapturedPages {
         }
     }
 
+    /// Forgets the pages. The guest runs again, so there is time to give memory back that an ordinary checkpoint, of a
+    /// small part of this one, doesn't need.
+    package func forget() {
+        let isTooLarge = held > Self.pagesKept && count < held / 8
+        runs = []
+        count = 0
+        if isTooLarge { resize(to: Self.pagesKept) }
+    }
+
+    private var held: Int { storage.count / Unit.size }
+
     private func fit(_ pages: Int) {
-        let held = storage.count / Unit.size
-        let tooLarge = held > Self.pagesKept && pages < held / 8
-        guard pages > held || tooLarge else { return }
+        if pages > held { resize(to: pages + pages / 4) }
+    }
+
+    private func resize(to pages: Int) {
         storage.deallocate()
-        storage = Self.allocate(pages: max(pages + pages / 4, Self.pagesKept))
+        storage = Self.allocate(pages: pages)
     }
 }

@@ -34,12 +34,8 @@ package final class DirtyTracker {
         pagemap = open(path, O_RDONLY | O_CLOEXEC)
         guard pagemap >= 0 else { throw .system("open", path: path) }
         range = report.ram
-        do throws(VMSyncError) {
-            try checkProbe(report)
-        } catch {
-            close(pagemap)
-            throw error
-        }
+        // From here on `deinit` closes, also when this throws.
+        try checkProbe(report)
     }
 
     deinit { close(pagemap) }
@@ -79,7 +75,7 @@ package final class DirtyTracker {
                 let first = Int(region.start - range.lowerBound) / Unit.size
                 runs.append(first..<Int(region.end - range.lowerBound) / Unit.size)
             }
-            guard walked > start else { break }
+            guard walked > start else { throw VMSyncError(.io, "PAGEMAP_SCAN stopped before the end of guest RAM") }
             start = walked
         }
     }

@@ -22,10 +22,12 @@ package struct RamwatchReport: Equatable, Sendable {
         let words = text.split(whereSeparator: \.isWhitespace)
         if words.first == "failed", words.count == 3 {
             let reason = Int32(words[2]).map { String(cString: strerror($0)) } ?? "unknown reason"
-            throw VMSyncError(.io, "this kernel can't track writes (\(words[1]): \(reason); Linux 6.7 or newer can)")
+            throw VMSyncError(
+                .io, "this kernel can't track writes (\(words[1].prefix(100)): \(reason); Linux 6.7 or newer can)")
         }
         let numbers = words.dropFirst().compactMap { UInt64($0) }
-        guard words.first == "watching", numbers.count == 4, numbers[1] == memory, numbers[3] == UInt64(Unit.size),
+        guard words.first == "watching", words.count == 5, numbers.count == 4, numbers[1] == memory,
+            numbers[3] == UInt64(Unit.size),
             !numbers[0].addingReportingOverflow(memory).overflow,
             !numbers[2].addingReportingOverflow(2 * UInt64(Unit.size)).overflow
         else { throw VMSyncError(.corrupt, "libramwatch.so reports \"\(text.prefix(100))\"") }

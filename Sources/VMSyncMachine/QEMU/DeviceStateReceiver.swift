@@ -1,61 +1,80 @@
 import NIOCore
 import NIOPosix
+import Synchronization
 import VMSyncCheckpoint
 import VMSyncCore
 
 /// The unix socket into which a paused QEMU writes its device state; one connection is one state.
 ///
-/// Made once per VM, so that a pause contains no setting up.
+/// Made once per VM, so that a pause contains no setting up. A connection that nobody expects is closed, so a state that
+/// came too late is never taken for the next one.
 package final class DeviceStateReceiver: Sendable {
-    private let listener: any Channel
-    private let arrivals: AsyncStream<EventLoopFuture<ByteBuffer>>.Continuation
-    private let states: AsyncStream<EventLoopFuture<ByteBuffer>>
+    private let group: any EventLoopGroup
+    private let listener = Mutex<(any Channel)?>(nil)
+    private let expected = Mutex<EventLoopPromise<ByteBuffer>?>(nil)
 
     package static func listen(path: String, group: any EventLoopGroup) async throws -> DeviceStateReceiver {
-        let (states, arrivals) = AsyncStream.makeStream(of: EventLoopFuture<ByteBuffer>.self)
+        let receiver = DeviceStateReceiver(group: group)
         let listener = try await ServerBootstrap(group: group)
             // A state is megabytes: fewer, larger reads.
             .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1 << 20))
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let collector = StateCollector(on: channel.eventLoop)
-                    try channel.pipeline.syncOperations.addHandler(collector)
-                    arrivals.yield(collector.state.futureResult)
-                }
-            }
+            .childChannelInitializer { channel in receiver.accept(channel) }
             .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true).get()
-        return DeviceStateReceiver(listener: listener, states: states, arrivals: arrivals)
+        receiver.listener.withLock { $0 = listener }
+        return receiver
     }
 
-    private init(
-        listener: any Channel, states: AsyncStream<EventLoopFuture<ByteBuffer>>,
-        arrivals: AsyncStream<EventLoopFuture<ByteBuffer>>.Continuation
-    ) {
-        self.listener = listener
-        self.states = states
-        self.arrivals = arrivals
+    private init(group: any EventLoopGroup) { self.group = group }
+
+    /// A state that is on its way.
+    package struct Expectation: Sendable {
+        fileprivate let promise: EventLoopPromise<ByteBuffer>
+
+        /// The state, whole, when QEMU has closed the connection.
+        /// - Throws: `CancellationError` if the task is cancelled or another state is expected instead.
+        package func state() async throws -> ByteBuffer {
+            try await withTaskCancellationHandler {
+                try await promise.futureResult.get()
+            } onCancel: {
+                promise.fail(CancellationError())
+            }
+        }
+
+        /// Gives up waiting. Does nothing once the state is there.
+        package func cancel() { promise.fail(CancellationError()) }
     }
 
-    /// The next state, whole. To be called by one task at a time, which sets its own deadline by cancelling.
-    package func next() async throws -> ByteBuffer {
-        var iterator = states.makeAsyncIterator()
-        guard let state = await iterator.next() else { throw CancellationError() }
-        return try await state.get()
+    /// Takes the next connection for the state; to be called before QEMU is told to send it.
+    package func expect() -> Expectation {
+        let promise = group.any().makePromise(of: ByteBuffer.self)
+        let earlier = expected.withLock { expected in
+            defer { expected = promise }
+            return expected
+        }
+        earlier?.fail(CancellationError())
+        return Expectation(promise: promise)
     }
 
     package func close() async {
-        arrivals.finish()
-        try? await listener.close()
+        expected.withLock { $0.take() }?.fail(CancellationError())
+        try? await listener.withLock { $0.take() }?.close()
+    }
+
+    private func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            guard let promise = expected.withLock({ $0.take() }) else { throw CancellationError() }
+            try channel.pipeline.syncOperations.addHandler(StateCollector(promise))
+        }
     }
 }
 
 /// Gathers what one connection brings until it closes.
 private final class StateCollector: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
-    let state: EventLoopPromise<ByteBuffer>
+    private let state: EventLoopPromise<ByteBuffer>
     private var collected = ByteBuffer()
 
-    init(on loop: any EventLoop) { state = loop.makePromise() }
+    init(_ state: EventLoopPromise<ByteBuffer>) { self.state = state }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var part = unwrapInboundIn(data)

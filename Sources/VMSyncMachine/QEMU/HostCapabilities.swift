@@ -37,7 +37,8 @@ package struct HostCapabilities: Sendable, Codable, Hashable {
         var emulators: [String: Emulator] = [:]
         for architecture in MachineDefinition.Architecture.allCases {
             do {
-                emulators[architecture.rawValue] = try await Emulator.probe(architecture, folder: folder, logger: logger)
+                emulators[architecture.rawValue] = try await Emulator.probe(
+                    architecture, folder: folder, logger: logger)
             } catch {
                 logger.info("no emulator", metadata: ["architecture": "\(architecture)", "reason": "\(error)"])
             }
@@ -67,7 +68,8 @@ extension HostCapabilities.Emulator {
             return HostCapabilities.Emulator(
                 version: Fault.value("report-qemu-version") ?? qmp.version.description,
                 machines: Set(machines.map(\.name)),
-                cpuModels: Set(models.map { Self.modelName($0.name) }).subtracting([Fault.value("hide-cpu-model") ?? ""]),
+                cpuModels: Set(models.map { Self.modelName($0.name) }).subtracting([Fault.value("hide-cpu-model") ?? ""]
+                ),
                 accelerator: .choose(for: architecture))
         } catch {
             _ = try? await qmp.execute(QMPQuit())

@@ -34,7 +34,9 @@ extension Machine {
         group: any EventLoopGroup, logger: Logger
     ) async throws -> Machine {
         let paths = settings.paths
-        for stale in [paths.qmp, paths.vnc, paths.console, paths.stateIn, paths.pidFile, paths.ramwatchReport] {
+        for stale in [
+            paths.qmp, paths.vnc, paths.console, paths.stateIn, paths.pidFile, paths.ramwatchReport, paths.qemuLog,
+        ] {
             try? FileManager.default.removeItem(atPath: stale)
         }
         let arguments = QEMUArguments.make(
@@ -45,9 +47,15 @@ extension Machine {
         guard let process = QEMUProcess.find(paths) else {
             throw VMSyncError(.machine, "QEMU ended at once", hint: "see \(paths.qemuLog)")
         }
-        let machine = try await attach(to: process, paths: paths, group: group, logger: logger)
-        if role == .incoming { try await machine.listenForDeviceState() }
-        return machine
+        do {
+            let machine = try await attach(to: process, paths: paths, group: group, logger: logger)
+            if role == .incoming { try await machine.listenForDeviceState() }
+            return machine
+        } catch {
+            // Nobody knows of this QEMU but us.
+            await process.waitGone(killAfter: .zero)
+            throw error
+        }
     }
 
     /// QEMU returns when the machine is built and goes on in the background. Its complaints go to its log.
@@ -65,7 +73,7 @@ extension Machine {
                 ], package: architecture.qemuPackage)
         } catch let error as VMSyncError where error.hint == nil {
             let words = QEMUProcess.lastWords(paths)
-            throw VMSyncError(.machine, "\(error.message)\(words)", hint: "see \(paths.qemuLog)")
+            throw VMSyncError(.machine, "\(error.message) \(words)", hint: "see \(paths.qemuLog)")
         }
     }
 

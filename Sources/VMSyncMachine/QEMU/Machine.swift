@@ -50,10 +50,11 @@ package final class Machine: Sendable {
     package func saveDeviceState() async throws -> ByteBuffer {
         try await during("saving the device state") {
             let events = self.qmp.events()
-            async let state = self.receiver.next()
+            let expectation = self.receiver.expect()
+            defer { expectation.cancel() }
             _ = try await self.qmp.execute(QMPMigrate(uri: "unix:\(self.paths.stateOut)"))
             try await self.waitForMigration(events)
-            return try await state
+            return try await expectation.state()
         }
     }
 
@@ -69,9 +70,9 @@ package final class Machine: Sendable {
             let events = self.qmp.events()
             let channel = try await ClientBootstrap(group: self.group)
                 .connect(unixDomainSocketPath: self.paths.stateIn).get()
-            try await channel.writeAndFlush(ByteBuffer(bytes: state))
-            // QEMU closes its end as soon as it has read the last section, often before we do.
-            channel.close(promise: nil)
+            // A QEMU that refuses the state ends in the middle of it; its own words say more than the broken pipe.
+            try? await channel.writeAndFlush(ByteBuffer(bytes: state))
+            try? await channel.close()
             try await self.waitForMigration(events)
         }
     }
@@ -99,12 +100,21 @@ package final class Machine: Sendable {
         for await event in events {
             guard case .migration(let status) = event.kind, status.isFinal else { continue }
             guard status == .completed else {
-                let answer = try? await qmp.execute(QMPQueryMigrate())
-                throw VMSyncError(.machine, "QEMU failed: \(answer?.errorDescription ?? "no reason given")")
+                throw await migrationFailure()
             }
             return
         }
+        try Task.checkCancellation()
         throw VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
+    }
+
+    /// Why the migration failed, by QEMU's answer or, if it ended over it, by its last words.
+    private func migrationFailure() async -> VMSyncError {
+        if let answer = try? await qmp.execute(QMPQueryMigrate()) {
+            return VMSyncError(.machine, "QEMU failed: \(answer.errorDescription ?? "no reason given")")
+        }
+        await process.waitGone(killAfter: .seconds(2))
+        return VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
     }
 
     private func during<Result: Sendable>(
@@ -113,7 +123,10 @@ package final class Machine: Sendable {
         do {
             return try await withDeadline(Self.answerLimit, action, body)
         } catch let error as QMPError {
-            throw VMSyncError(.machine, "\(action): \(error)", hint: "see \(paths.qemuLog)")
+            let words = process.isAlive ? "\(error)" : "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))"
+            throw VMSyncError(.machine, "\(action): \(words)", hint: "see \(paths.qemuLog)")
+        } catch {
+            throw VMSyncError(error, during: action)
         }
     }
 }

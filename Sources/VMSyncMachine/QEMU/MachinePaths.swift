@@ -38,7 +38,10 @@ extension MachinePaths {
     package var outbox: String { state + "/outbox" }
     /// Packs fetched and not yet applied whole.
     package var inbox: String { state + "/inbox" }
-    /// Device state of the replica's checkpoint; worth nothing without the RAM, so it lies beside it.
-    package var deviceState: String { memory + "/device-state" }
+    /// Device state of checkpoint `sequence`; worth nothing without the RAM, so it lies beside it. Each checkpoint has a
+    /// file of its own, so that the one that the record names is always there.
+    package func deviceState(_ sequence: Sequence) -> String { memory + "/" + Self.deviceStateName(sequence) }
+    package static func deviceStateName(_ sequence: Sequence) -> String { deviceStatePrefix + sequence.description }
+    package static let deviceStatePrefix = "device-state."
     package func diskHashes(_ index: Int) -> String { disk(index) + "/hashes" }
 }

@@ -49,7 +49,7 @@ package struct QEMUArguments: Sendable {
 
     private static func machine(_ definition: MachineDefinition, name: String, accelerator: Accelerator) -> [String] {
         [
-            "-name", "guest=\(name)", "-nodefaults", "-no-user-config", "-only-migratable",
+            "-name", "guest=\(value(name))", "-nodefaults", "-no-user-config", "-only-migratable",
             "-machine", "\(definition.machineType),memory-backend=ram", "-accel", accelerator.rawValue,
             "-cpu", definition.cpuModel, "-smp", "\(definition.cores)", "-rtc", "base=utc",
         ]
@@ -58,10 +58,12 @@ package struct QEMUArguments: Sendable {
     private static func memory(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
         [
             "-m", "\(definition.memory >> 20)M",
-            "-object", "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(definition.memory >> 20)M,share=on",
+            "-object",
+            "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(definition.memory >> 20)M,share=on",
         ]
     }
 
+    /// The boot order begins with 1: QEMU takes 0 for a kernel that it loads itself.
     private static func disks(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
         definition.disks.indices.flatMap { index in
             [
@@ -101,7 +103,8 @@ package struct QEMUArguments: Sendable {
             "-chardev", "socket,id=qmp,path=\(value(paths.qmp)),server=on,wait=off", "-mon", "chardev=qmp,mode=control",
             "-chardev",
             "socket,id=console,path=\(value(paths.console)),server=on,wait=off,logfile=\(value(paths.consoleLog)),logappend=on",
-            "-serial", "chardev:console", "-D", paths.qemuLog, "-pidfile", paths.pidFile, "-no-shutdown", "-daemonize", "-S",
+            "-serial", "chardev:console", "-D", paths.qemuLog, "-pidfile", paths.pidFile, "-no-shutdown", "-daemonize",
+            "-S",
         ]
     }
 

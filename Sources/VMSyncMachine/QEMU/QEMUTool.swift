@@ -20,9 +20,10 @@ package enum QEMUTool {
         _ program: String, _ arguments: [String], environment: [String: String?] = [:], package: String
     ) async throws -> String {
         let result: ExecutionResult<Void, StringOutput<Unicode.UTF8>, StringOutput<Unicode.UTF8>>
-        let variables = Dictionary(uniqueKeysWithValues: environment.compactMap { name, value in
-            Environment.Key(rawValue: name).map { ($0, value) }
-        })
+        let variables = Dictionary(
+            uniqueKeysWithValues: environment.compactMap { name, value in
+                Environment.Key(rawValue: name).map { ($0, value) }
+            })
         do {
             result = try await Subprocess.run(
                 .name(program), arguments: Arguments(arguments), environment: .inherit.updating(variables),

@@ -1,0 +1,72 @@
+import Testing
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncTestSupport
+
+/// Mutations with a right checksum: what an attacker with the key, or a bug in a writer, could send.
+@Suite("Packs that are changed and signed again")
+struct PackFuzzTests {
+    private static let state: [UInt8] = [1, 2, 3, 4, 5]
+
+    /// Sections that are stored as they are, so that a changed byte is a changed field.
+    private func plain(_ random: inout SeededRandom) throws -> [UInt8] {
+        let page = random.bytes(Unit.size)
+        return try PackForge(
+            .sample(.sample(disks: [1 << 20, 4608]), deviceState: Self.state),
+            [
+                .units([
+                    .init(gap: UInt64(random.number(0..<200)), type: 0),
+                    .init(
+                        gap: UInt64(random.number(0..<200)), type: 2, length: 9, payload: [1, 2, 3, 4, 100, 3, 1, 2, 3]),
+                    .init(gap: UInt64(random.number(0..<200)), type: 1, payload: page),
+                ]),
+                .units([.init(gap: 2000, type: 0), .init(gap: 0, type: 0)]),
+                .units(kind: 2, disk: 1, [.init(gap: 1, type: 1, payload: page)]),
+                .deviceState(Self.state),
+            ]
+        ).bytes
+    }
+
+    private func compressed(_ random: inout SeededRandom) throws -> [UInt8] {
+        try written(.sample(deviceState: Self.state)) { writer in
+            for index in 0..<20 {
+                try random.bytes(Unit.size).withUnsafeBytes { try writer.addMemory(index * 7, $0, parent: nil) }
+            }
+            try Self.state.withUnsafeBytes { try writer.addDeviceState($0, parent: nil) }
+        }
+    }
+
+    /// Changes bytes anywhere, the fields of headers and tables more often than the payload of pages.
+    private func mutate(_ pack: inout [UInt8], _ random: inout SeededRandom) {
+        for _ in 0..<random.number(1..<4) {
+            let place = random.oneIn(2) ? random.number(16..<90) : random.number(16..<pack.count - 24)
+            switch random.number(0..<5) {
+            case 0: pack[place] = [0, 1, 2, 3, 0x7F, 0x80, 0xFF][random.number(0..<7)]
+            case 1: pack[place] ^= 1 << UInt8(random.number(0..<8))
+            case 2: pack[place] = UInt8(truncatingIfNeeded: random.next())
+            case 3: pack.remove(at: place)
+            default: pack.insert(UInt8(truncatingIfNeeded: random.next()), at: place)
+            }
+        }
+        pack = PackForge.signed(pack)
+    }
+
+    @Test("never crash the reader, never name a unit that isn't there", arguments: 0..<8)
+    func mutations(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let packs = [try plain(&random), try compressed(&random)]
+        for pack in packs { #expect(refusal(pack) == nil) }
+        var refused = 0
+        for round in 0..<750 {
+            var pack = packs[round % 4 == 0 ? 1 : 0]
+            mutate(&pack, &random)
+            do {
+                let read = try UnpackedPack(pack)
+                #expect(read.isWithinBounds, "seed \(seed) round \(round)")
+            } catch {
+                refused += 1
+            }
+        }
+        #expect(refused > 100)
+    }
+}

@@ -1,0 +1,26 @@
+import Foundation
+import Testing
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+import VMSyncTestSupport
+
+@Suite("The dirty tracker")
+struct DirtyTrackerTests {
+    @Test("refuses memory that no userfaultfd watches, instead of reporting nothing written")
+    func unwatched() throws {
+        let pages = mmap(nil, 4 * Unit.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        let start = UInt64(UInt(bitPattern: pages))
+        defer { munmap(pages, 4 * Unit.size) }
+        let memory = UInt64(2 * Unit.size)
+        let report = try RamwatchReport(text: "watching \(start) \(memory) \(start + memory) 4096", memory: memory)
+        let error = #expect(throws: VMSyncError.self) { try DirtyTracker(pid: getpid(), report: report) }
+        #expect(error?.code == .io)
+    }
+
+    @Test("refuses a process that isn't there")
+    func noProcess() throws {
+        let report = try RamwatchReport(text: "watching 4096 8192 4096 4096", memory: 8192)
+        #expect(throws: VMSyncError.self) { try DirtyTracker(pid: .max, report: report) }
+    }
+}

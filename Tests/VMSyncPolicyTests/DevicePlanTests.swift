@@ -1,0 +1,221 @@
+import Testing
+import VMSyncCore
+import VMSyncPolicy
+
+/// What a device does next, rule by rule; the wording of each test is the rule.
+@Suite("Device plan")
+struct DevicePlanTests {
+    let me = DeviceID.random()
+    let other = DeviceID.random()
+
+    /// A standby at checkpoint 7 with a QEMU waiting, while `other` is active.
+    private func following() -> DeviceSituation {
+        DeviceSituation(
+            me: me,
+            server: .init(
+                holder: other, epoch: Epoch(rawValue: 3), head: Sequence(rawValue: 7), headKind: .live,
+                pendingSwitch: nil),
+            machine: .waiting, replica: Sequence(rawValue: 7), hasBase: true, outbox: [], checkpointIsDue: false,
+            startWanted: false, obstacle: nil)
+    }
+
+    /// The active device at checkpoint 7, its guest running.
+    private func active() -> DeviceSituation {
+        var situation = following()
+        situation.server?.holder = me
+        situation.machine = .running
+        return situation
+    }
+
+    /// A switch from one device to the other that has come as far as `state`.
+    private func pending(from: DeviceID, to: DeviceID, _ state: SwitchState) throws -> SwitchRecord {
+        let now = Timestamp(rawValue: 0)
+        var lease = LeaseState(vm: .random(), epoch: Epoch(rawValue: 3), holder: from)
+        let id = SwitchID.random()
+        _ = try lease.requestSwitch(id, to: to, at: now)
+        if state == .ready || state == .moved { _ = try lease.answer(.ready, to: id, by: to) }
+        if state == .moved {
+            _ = try lease.commit(
+                CommitOffer(
+                    epoch: Epoch(rawValue: 3), sequence: Sequence(rawValue: 1), kind: .live, size: 1,
+                    checksum: ContentHash(digest: [UInt8](repeating: 0, count: 32)), then: .move(id)),
+                by: from, known: nil, at: now)
+        }
+        return try #require(lease.lastSwitch)
+    }
+
+    @Test func nothingIsDoneBeforeTheServerWasHeard() {
+        for machine in [DeviceSituation.Machine.none, .waiting, .running, .held, .died, .shutDown] {
+            var situation = active()
+            situation.machine = machine
+            situation.checkpointIsDue = true
+            situation.server = nil
+            #expect(situation.nextAction == .wait)
+        }
+    }
+
+    // MARK: Standby
+
+    @Test func aStandbyAtTheHeadWaits() { #expect(following().nextAction == .wait) }
+
+    @Test func aStandbyAppliesTheNextCheckpointAndNoLaterOne() {
+        var situation = following()
+        situation.replica = Sequence(rawValue: 4)
+        #expect(situation.nextAction == .apply(Sequence(rawValue: 5)))
+    }
+
+    @Test func aDeviceWithoutTheBaseFetchesItFirst() {
+        var situation = following()
+        situation.hasBase = false
+        situation.replica = nil
+        situation.machine = .none
+        #expect(situation.nextAction == .fetchBase)
+    }
+
+    @Test func aDamagedReplicaIsRebuiltWithNoQEMUOnIt() {
+        var situation = following()
+        situation.replica = nil
+        #expect(situation.nextAction == .discard)
+        situation.machine = .none
+        #expect(situation.nextAction == .rebuild)
+    }
+
+    @Test func aReplicaBeyondTheHeadIsOffTheHistory() {
+        var situation = following()
+        situation.machine = .none
+        situation.replica = Sequence(rawValue: 9)
+        #expect(situation.nextAction == .rebuild)
+    }
+
+    @Test func aQEMUWaitsOnlyForALiveHead() {
+        var situation = following()
+        situation.machine = .none
+        #expect(situation.nextAction == .prepare)
+        situation.server?.headKind = .off
+        #expect(situation.nextAction == .wait)
+        situation.machine = .waiting
+        #expect(situation.nextAction == .discard)
+    }
+
+    @Test func readinessIsAnnouncedOnlyAtTheHeadWithAQEMUWaiting() throws {
+        var situation = following()
+        let requested = try pending(from: other, to: me, .requested)
+        situation.server?.pendingSwitch = requested
+        #expect(situation.nextAction == .announceReady(requested.id))
+        situation.machine = .none
+        #expect(situation.nextAction == .prepare)
+        situation.machine = .waiting
+        situation.replica = Sequence(rawValue: 6)
+        #expect(situation.nextAction == .apply(Sequence(rawValue: 7)))
+    }
+
+    @Test func aDeviceThatCannotRunTheVMRefusesBeforeAnythingElse() throws {
+        var situation = following()
+        let requested = try pending(from: other, to: me, .requested)
+        let obstacle = VMSyncError(.incompatible, "another QEMU")
+        situation.server?.pendingSwitch = requested
+        situation.obstacle = obstacle
+        situation.replica = Sequence(rawValue: 2)
+        #expect(situation.nextAction == .refuse(requested.id, Reason(obstacle)))
+    }
+
+    @Test func aSwitchToAnotherDeviceIsNoneOfOurs() throws {
+        var situation = following()
+        situation.server?.pendingSwitch = try pending(from: other, to: .random(), .requested)
+        #expect(situation.nextAction == .wait)
+    }
+
+    @Test func aStandbyDropsWhatItCouldNotCommitInTime() {
+        var situation = following()
+        situation.outbox = [Sequence(rawValue: 8)]
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
+    }
+
+    // MARK: Never in two places
+
+    @Test func aGuestThatRunsWithoutTheLeaseIsPausedWhateverElseIsToDo() throws {
+        var situation = active()
+        situation.server?.holder = other
+        situation.outbox = [Sequence(rawValue: 8)]
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .stepDown)
+        situation.server?.holder = nil
+        #expect(situation.nextAction == .stepDown)
+    }
+
+    @Test func aGuestHeldInADepartureGoesNowhereUntilTheServerIsAsked() {
+        var situation = active()
+        situation.machine = .held
+        situation.startWanted = true
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .settleDeparture)
+        situation.server?.holder = other
+        #expect(situation.nextAction == .settleDeparture)
+    }
+
+    /// The commit that ends a tenure must say so also when another daemon sends it, and QEMU is long gone.
+    @Test func aDepartureIsSettledBeforeItsCheckpointIsUploadedLikeAnyOther() {
+        var situation = active()
+        situation.isDeparting = true
+        situation.outbox = [Sequence(rawValue: 8)]
+        for machine in [DeviceSituation.Machine.none, .died, .shutDown, .running, .held] {
+            situation.machine = machine
+            #expect(situation.nextAction == .settleDeparture)
+        }
+    }
+
+    // MARK: Active
+
+    @Test func whatIsSealedGoesOutBeforeTheNextCheckpoint() {
+        var situation = active()
+        situation.checkpointIsDue = true
+        situation.outbox = [Sequence(rawValue: 8)]
+        #expect(situation.nextAction == .upload)
+        situation.outbox = [Sequence(rawValue: 7)]
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 7)))
+        situation.outbox = []
+        #expect(situation.nextAction == .checkpoint)
+        situation.checkpointIsDue = false
+        #expect(situation.nextAction == .wait)
+    }
+
+    @Test func theVMIsHandedOverOnlyToATargetThatIsReady() throws {
+        var situation = active()
+        situation.server?.pendingSwitch = try pending(from: me, to: other, .requested)
+        #expect(situation.nextAction == .wait)
+        let ready = try pending(from: me, to: other, .ready)
+        situation.server?.pendingSwitch = ready
+        #expect(situation.nextAction == .handOver(ready.id))
+    }
+
+    @Test func aSwitchThatMovedHereIsFinishedAlsoByADaemonThatKnowsNothingOfIt() throws {
+        var situation = active()
+        situation.server?.pendingSwitch = try pending(from: other, to: me, .moved)
+        for machine in [DeviceSituation.Machine.none, .waiting] {
+            situation.machine = machine
+            situation.replica = Sequence(rawValue: 7)
+            #expect(situation.nextAction == .goActive)
+            situation.replica = Sequence(rawValue: 6)
+            #expect(situation.nextAction == .apply(Sequence(rawValue: 7)))
+        }
+    }
+
+    @Test func aVMThatCrashedStartsOnlyWhenAsked() {
+        var situation = active()
+        situation.machine = .died
+        situation.replica = nil
+        #expect(situation.nextAction == .wait)
+        situation.startWanted = true
+        #expect(situation.nextAction == .rebuild)
+        situation.replica = Sequence(rawValue: 7)
+        #expect(situation.nextAction == .goActive)
+    }
+
+    @Test func aGuestThatShutItselfDownIsSavedAndGivesTheLeaseBack() {
+        var situation = active()
+        situation.machine = .shutDown
+        #expect(situation.nextAction == .sealOff)
+        situation.outbox = [Sequence(rawValue: 8)]
+        #expect(situation.nextAction == .upload)
+    }
+}
