@@ -87,7 +87,7 @@ extension VMHost {
 
     /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more. Unless its last one was sealed,
     /// for then the guest has stood still since.
-    private func markLost(_ replica: Replica) throws {
+    func markLost(_ replica: Replica) throws {
         if let last = tenure?.departure?.sequence, last == replica.record.sequence { return }
         try replica.markDamaged("its QEMU ended while it ran")
     }
