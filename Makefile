@@ -2,6 +2,7 @@
 
 GUESTS := .build/guests
 RAMWATCH := .build/release/libramwatch.so
+BENCH_SWITCHES := 20
 SOURCES := $(wildcard Sources Tests Package.swift)
 SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
 
@@ -9,7 +10,7 @@ SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
 export VMSYNC_GUESTS := $(CURDIR)/$(GUESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build guests demo test check fmt clean
+.PHONY: help build guests demo test bench docs check fmt clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -31,7 +32,13 @@ test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter 
 	@$(MAKE) --no-print-directory ramwatch
 	swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
 
-check: deps-check ## Check format, dependency arrows and shell scripts
+bench: deps-demo build guest-x86_64 ## Measure switches, pauses and packs on the small guest (BENCH_SWITCHES=20)
+	.build/release/vmsync demo --switches $(BENCH_SWITCHES)
+
+docs: ## Check that what the documents point to is there
+	scripts/check-docs.py
+
+check: deps-check docs ## Check format, dependency arrows, documents and shell scripts
 	@echo "check: format"
 	swift format lint --strict --parallel --recursive $(SOURCES)
 	@echo "check: dependency arrows"
