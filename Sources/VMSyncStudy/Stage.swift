@@ -27,7 +27,7 @@ package struct Stage: Sendable {
 
     /// Waits until the guest has counted on by `counts` on the active device, with or without its daemon.
     package mutating func waitForGuest(counts: Int) async throws {
-        try tape.append(console(active))
+        try readTape()
         let goal = tape.witness.count + counts
         let (path, start) = (console(active), tape)
         tape = try await waitFor("the guest to run on \(active)", for: .seconds(120)) {
@@ -37,12 +37,14 @@ package struct Stage: Sendable {
         }
     }
 
-    /// Waits until a guest that boots on the active device counts; what it said before is put aside.
-    package mutating func waitForBoot() async throws {
-        var before = tape
-        try before.append(console(active))
-        tape = before.cut()
-        try await waitForGuest(counts: 12)
+    /// Takes in what the guest has said on the active device so far.
+    package mutating func readTape() throws { try tape.append(console(active)) }
+
+    /// Puts aside what the guest has said. To be called while it stands still, before it boots again or goes back to a
+    /// checkpoint.
+    package mutating func beginTapeAnew() throws {
+        try readTape()
+        tape = tape.cut()
     }
 
     /// Moves the VM to the standby, as `vmsync switch` there does.
@@ -56,7 +58,7 @@ package struct Stage: Sendable {
 
     /// The other device is the active one now; what the guest last said on the old one is complete.
     package mutating func turn() throws {
-        try tape.append(console(active))
+        try readTape()
         (active, standby) = (standby, active)
     }
 
@@ -93,7 +95,7 @@ package struct Stage: Sendable {
     /// - Returns: whether it is the same, and what they recorded.
     package mutating func suspendAndVerify() async throws -> Bool {
         try await trial.tell(active, "suspend", Done())
-        try tape.append(console(active))
+        try readTape()
         return try await bothVerify()
     }
 
@@ -123,7 +125,7 @@ package struct Stage: Sendable {
     /// Presses the power button of the running guest.
     package mutating func powerOffAndCheckDisk() async throws -> DiskCheck {
         try await trial.tell(active, "stop", StopRequest(force: false))
-        try tape.append(console(active))
+        try readTape()
         return try await DiskCheck(socket: trial.paths(active, vm).disks, folder: trial.folder)
     }
 

@@ -6,6 +6,8 @@ package struct Witness: Sendable, Equatable {
     /// Numbers that are missing or came twice.
     package private(set) var gaps = 0
     package private(set) var nonces: Set<String> = []
+    /// The counter that was seen first.
+    package private(set) var first: Int?
     /// The highest counter seen.
     package private(set) var count = 0
     /// The counters that the guest was told were on its disk.
@@ -30,6 +32,7 @@ package struct Witness: Sendable, Equatable {
             gaps += 1
             return
         }
+        first = first ?? number
         gaps += abs(number - count - 1)
         count = max(count, number)
         if last > 0 { synced.insert(last) }

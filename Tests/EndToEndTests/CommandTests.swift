@@ -92,9 +92,10 @@ extension EndToEnd {
 
                 // What it wrote is there when it boots again, on the other device.
                 let (old, written) = (stage.tape.witness.nonces, stage.tape.witness.synced)
-                try await done(trial.vmsync("A", "start", "work", "--json"))
                 try stage.turn()
-                try await stage.waitForBoot()
+                try stage.beginTapeAnew()
+                try await done(trial.vmsync("A", "start", "work", "--json"))
+                try await stage.waitForGuest(counts: 12)
                 #expect(stage.tape.witness.nonces.isDisjoint(with: old))
                 let disk = try await stage.powerOffAndCheckDisk()
                 #expect(disk.isClean)

@@ -107,6 +107,7 @@ extension EndToEnd {
         @Test func aShutdownIsFinishedWhenTheDaemonDiesInIt() async throws {
             try await World.withGuest { stage in
                 let trial = stage.trial
+                var written: Set<Int> = []
                 for step in Self.shutdownSteps {
                     try await trial.restart("A", fault: "\(step):kill")
                     _ = await failure { try await trial.tell("A", "stop", StopRequest(force: false)) }
@@ -119,10 +120,16 @@ extension EndToEnd {
                         }
                     }
                     #expect(try await stage.bothVerify(), "after \(step)")
+                    try stage.readTape()
+                    written.formUnion(stage.tape.witness.synced)
+                    try stage.beginTapeAnew()
                     try await trial.tell("A", "start", Done())
                     // It booted anew: the count begins at 1, and once it has written to the disk it may be shut down again.
-                    try await stage.waitForBoot()
+                    try await stage.waitForGuest(counts: 12)
                 }
+                let disk = try await stage.powerOffAndCheckDisk()
+                #expect(disk.isClean)
+                #expect(disk.logged.isSuperset(of: written))
             }
         }
     }
