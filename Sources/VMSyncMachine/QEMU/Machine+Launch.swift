@@ -89,7 +89,8 @@ extension Machine {
         to process: QEMUProcess, paths: MachinePaths, group: any EventLoopGroup, logger: Logger
     ) async throws -> Machine {
         do {
-            let qmp = try await QMPClient.connect(path: paths.qmp, group: group, logger: logger)
+            let qmp = try await QMPClient.connect(
+                path: paths.qmp, group: group, logger: logger, timeout: answerLimit)
             let offered = try await qmp.execute(QMPQueryMigrateCapabilities())
             guard offered.contains(where: { $0.name == "x-ignore-shared" }) else {
                 throw VMSyncError(
