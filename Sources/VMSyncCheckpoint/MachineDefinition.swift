@@ -87,7 +87,8 @@ extension MachineDefinition {
         try Self.check(cpuModel, is: "CPU model")
         guard !Self.unportableModels.contains(cpuModel) else {
             throw VMSyncError(
-                .invalidInput, "the CPU model \"\(cpuModel)\" is another one on each device", hint: "name one that all have")
+                .invalidInput, "the CPU model \"\(cpuModel)\" is another one on each device",
+                hint: "name one that all have")
         }
         try Self.check(macAddress, is: "MAC address")
         try Self.check(generationID, is: "generation id")

@@ -23,6 +23,9 @@ package actor Daemon {
     private var devices: [DeviceRecord] = []
     private var serverAnswers = false
     private var seenInSnapshot: Set<VMID> = []
+    private let snapshot = Gate()
+    /// How long a command waits for a server that takes the connection and then says nothing.
+    private static let snapshotLimit = Duration.seconds(5)
 
     package init(environment: HostEnvironment) {
         self.environment = environment
@@ -33,6 +36,14 @@ package actor Daemon {
 
     /// Follows the server until the task is cancelled. The VMs run on.
     package func run() async throws {
+        let impatience = Task { [snapshot] in
+            try? await Task.sleep(for: Self.snapshotLimit)
+            snapshot.open()
+        }
+        defer {
+            impatience.cancel()
+            snapshot.open()
+        }
         try await announceCapabilities()
         do {
             for try await event in client.events() { await handle(event) }
@@ -65,12 +76,14 @@ package actor Daemon {
             serverAnswers = true
             for id in hosts.keys where !seenInSnapshot.contains(id) { forget(id) }
             saveKnown()
+            snapshot.open()
         case .disconnected(let error):
             serverAnswers = false
             seenInSnapshot = []
             logger.notice("the server doesn't answer", metadata: ["reason": "\(error.message)"])
             await openKnown()
             for host in hosts.values { await host.deliver(nil) }
+            snapshot.open()
         }
     }
 
@@ -118,7 +131,15 @@ package actor Daemon {
 
     // MARK: What the control socket asks
 
-    package func status() -> DaemonStatus {
+    /// A command may come before a daemon that was just started knows what is here. It waits until the server has told
+    /// its VMs, or is known not to answer, and each VM has been looked at.
+    private func waitUntilKnown() async {
+        await snapshot.wait()
+        for host in hosts.values { await host.opened.wait() }
+    }
+
+    package func status() async -> DaemonStatus {
+        await waitUntilKnown()
         let vms = hosts.values.map { host in
             var status = host.status
             status.name = names[host.id] ?? status.name
@@ -135,7 +156,8 @@ package actor Daemon {
     }
 
     /// The host of the VM whose name, id or unique beginning of an id is `reference`.
-    package func host(_ reference: String) throws(VMSyncError) -> VMHost {
+    package func host(_ reference: String) async throws -> VMHost {
+        await waitUntilKnown()
         let matches = hosts.values.filter { names[$0.id] == reference || $0.id.rawValue == reference }
         if let host = matches.first { return host }
         let prefixed = reference.count >= 4 ? hosts.values.filter { $0.id.rawValue.hasPrefix(reference) } : []

@@ -41,6 +41,8 @@ package actor VMHost {
     nonisolated let environment: HostEnvironment
     nonisolated let paths: MachinePaths
     nonisolated let wake = WakeSignal()
+    /// Opens when what is here of the VM has been looked at: until then nobody can say whether it runs.
+    nonisolated let opened = Gate()
     nonisolated let logger: Logger
     /// What `status` gives, so that nobody waits for the thread.
     nonisolated let published: Mutex<VMStatus>
@@ -120,9 +122,12 @@ package actor VMHost {
                 try await open()
                 break
             } catch {
+                opened.open()
                 await fail(VMSyncError(error))
             }
         }
+        publish()
+        opened.open()
         while !Task.isCancelled {
             await answerRequests()
             let action = nextAction
