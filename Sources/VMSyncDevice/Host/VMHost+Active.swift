@@ -1,8 +1,8 @@
-import Synchronization
-import Logging
 import Crypto
 import Foundation
+import Logging
 import NIOCore
+import Synchronization
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore

@@ -1,15 +1,15 @@
-import Synchronization
-import VMSyncPolicy
-import Logging
 import Foundation
+import Logging
 import NBD
 import NIOCore
 import NIOPosix
 import QMP
+import Synchronization
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
+import VMSyncPolicy
 import VMSyncReplica
 
 /// Coming up: the replica, the disks, and a QEMU that an earlier daemon left running.
@@ -21,11 +21,21 @@ extension VMHost {
         self.tenure = tenure
     }
 
-    /// Opens what is here. Without the base images there is nothing yet.
+    /// Opens what is here. Without the base images there is nothing yet. What fails is done when it is called again.
     func open() async throws {
         let description = try VMDescription(record.definition)
         self.description = description
-        guard replica == nil, description.images.allSatisfy(environment.images.has) else { return }
+        guard description.images.allSatisfy(environment.images.has) else { return }
+        let replica = try await openReplica(description)
+        guard !isAdopted else { return }
+        try await adoptMachine(replica)
+        isAdopted = true
+        try finishInterruptedApply(replica)
+    }
+
+    /// The replica, with its disks served; the one that is open if there is one.
+    private func openReplica(_ description: VMDescription) async throws -> Replica {
+        if let replica { return replica }
         let bases = description.disks.map(environment.images.path)
         let replica = try Replica(
             vm: id, definition: description.machine, paths: paths, bases: bases, bootID: environment.bootID,
@@ -37,10 +47,9 @@ extension VMHost {
         disks = try await NBDServer.start(
             path: paths.disks, exports: exports, group: MultiThreadedEventLoopGroup.singleton,
             threadPool: .singleton, logger: logger)
-        self.replica = replica
         tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
-        try await adoptMachine(replica)
-        try finishInterruptedApply(replica)
+        self.replica = replica
+        return replica
     }
 
     /// Takes over a QEMU, by what the tenure says of it.

@@ -1,11 +1,11 @@
-import VMSyncCheckpoint
-import Synchronization
-import VMSyncReplica
-import VMSyncAPI
 import Logging
+import Synchronization
+import VMSyncAPI
+import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
+import VMSyncReplica
 
 /// Something a user asked of one VM on this device, and who waits for it.
 struct HostRequest {
@@ -24,7 +24,12 @@ struct HostRequest {
 /// What a user asks for. Each call returns when it has come true.
 extension VMHost {
     package func start() async throws {
-        if machineState == .running { return }
+        if let divergence { throw divergence }
+        if machineState == .running {
+            // QEMU pauses the guest when its disk can't be written; asked to start, it tries again.
+            if try await machine?.runState() == .ioError { try await machine?.resume() }
+            return
+        }
         if let holder = record.holder, holder != environment.me.id {
             throw VMSyncError(
                 .leaseHeld, "\(record.name) runs on another device", hint: "vmsync switch \(record.name)")
@@ -43,6 +48,7 @@ extension VMHost {
     }
 
     private func requireRunning() throws {
+        if let divergence { throw divergence }
         guard machineState == .running else {
             let hint = record.holder == nil ? "vmsync start \(record.name)" : "vmsync switch \(record.name)"
             throw VMSyncError(.wrongState, "\(record.name) doesn't run on this device", hint: hint)

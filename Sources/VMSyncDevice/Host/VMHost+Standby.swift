@@ -1,6 +1,6 @@
-import Synchronization
-import Logging
 import Foundation
+import Logging
+import Synchronization
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
@@ -99,18 +99,11 @@ extension VMHost {
         try Fault.point("before-activation")
         var watch = Stopwatch()
         let isLive = replica.record.kind == .live
-        if isLive, machineState != .waiting {
-            await discardMachine()
-            try await prepare()
-        } else if !isLive {
-            await discardMachine()
-            _ = try await launch(.boot)
-        }
-        guard let machine else { throw VMSyncError(.machine, "QEMU ended before the VM could start") }
-        try saveTenure(Tenure(epoch: record.epoch, departure: nil))
-        watch.lap("prepare")
         var mayHaveRun = false
         do {
+            let machine = try await machineToActivate(isLive: isLive)
+            try saveTenure(Tenure(epoch: record.epoch, departure: nil))
+            watch.lap("prepare")
             try Fault.point("before-load")
             if isLive { try await machine.loadDeviceState(try replica.deviceState()) }
             watch.lap("load")
@@ -127,6 +120,19 @@ extension VMHost {
         nextCheckpoint = .now + environment.checkpointInterval
         try Fault.point("after-continue")
         await reportArrival(watch.steps)
+    }
+
+    /// The QEMU that waits for device state, or a new one.
+    private func machineToActivate(isLive: Bool) async throws -> Machine {
+        if isLive, machineState != .waiting {
+            await discardMachine()
+            try await prepare()
+        } else if !isLive {
+            await discardMachine()
+            _ = try await launch(.boot)
+        }
+        guard let machine else { throw VMSyncError(.machine, "QEMU ended before the VM could start") }
+        return machine
     }
 
     /// The guest has not run here: gives the lease back, so that the VM can be started where it was.

@@ -1,11 +1,11 @@
-import VMSyncCheckpoint
-import Synchronization
-import VMSyncReplica
 import Logging
+import Synchronization
 import VMSyncAPI
+import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
+import VMSyncReplica
 
 /// What `vmsync status` shows, put together after every step.
 extension VMHost {
@@ -32,7 +32,8 @@ extension VMHost {
         published.withLock { $0 = status }
     }
 
-    private var divergence: VMSyncError? {
+    /// Why the VM stands still here though it ran: it must not go on by itself.
+    var divergence: VMSyncError? {
         guard isDiverged else { return nil }
         return VMSyncError(
             .fenced, "the VM went on on another device; what was done here since is kept, paused",

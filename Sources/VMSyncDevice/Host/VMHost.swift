@@ -55,6 +55,8 @@ package actor VMHost {
     var serverAnswers: Bool
     var description: VMDescription?
     var replica: Replica?
+    /// Whether it is known what an earlier daemon left running here. Before that nothing is decided.
+    var isAdopted = false
     var disks: NBDServer?
     var machine: Machine?
     var machineState = DeviceSituation.Machine.none
@@ -164,7 +166,7 @@ package actor VMHost {
             me: environment.me.id,
             server: recordIsCurrent ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
-            hasBase: replica != nil, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
+            hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             checkpointIsDue: nextCheckpoint <= .now,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
     }

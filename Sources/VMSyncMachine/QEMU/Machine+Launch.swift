@@ -34,6 +34,11 @@ extension Machine {
         group: any EventLoopGroup, logger: Logger
     ) async throws -> Machine {
         let paths = settings.paths
+        if let other = QEMUProcess.find(paths) {
+            throw VMSyncError(
+                .wrongState, "a QEMU of this VM runs already (pid \(other.pid)); two on one memory would ruin it",
+                hint: "vmsync daemon stop, then: vmsync status")
+        }
         for stale in [
             paths.qmp, paths.vnc, paths.console, paths.stateIn, paths.pidFile, paths.ramwatchReport, paths.qemuLog,
         ] {
