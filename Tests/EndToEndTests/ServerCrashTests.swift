@@ -62,8 +62,8 @@ extension EndToEnd {
                 }
                 #expect(offline.state == .active)
                 #expect(offline.problem?.code == .unavailable)
-                // Fifty counts are ten intervals.
-                try await stage.waitForGuest(counts: 50)
+                // A minute of the guest's time: many intervals, and as long as a request may take.
+                try await stage.waitForGuest(counts: 600)
                 let later = try await trial.state("A")
                 #expect(later.sequence == offline.sequence, "no second checkpoint while the first one waits")
                 #expect(later.notUploadedBytes == offline.notUploadedBytes)
