@@ -103,6 +103,7 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests: each sees of its module what any other module sees.
+        tests("VMSyncCore"),
         tests("QMP", [log, nioCore, nioPosix]),
         .target(
             name: "NBDTestSupport", dependencies: ["NBD", log, nioCore, nioPosix, subprocess],

@@ -37,9 +37,8 @@ extension Daemon {
     private var disk: Finding { room("state folder", folders.state, wanted: 10 << 30) }
 
     private func room(_ subject: String, _ folder: String, wanted: UInt64) -> Finding {
-        var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { return Finding(subject, .bad, "\(folder) can't be read") }
-        let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
+        let free: UInt64
+        do { free = try FreeSpace.bytes(at: folder) } catch { return Finding(subject, .bad, error.message) }
         return Finding(
             subject, free >= wanted ? .good : .warning, "\(ByteCount(free)) free in \(folder)",
             hint: free >= wanted ? nil : "a desktop wants more room there")

@@ -63,14 +63,8 @@ package struct ImageStore: Sendable {
     }
 
     private func checkSpace(for bytes: UInt64) throws(VMSyncError) {
-        var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { throw .system("statvfs", path: folder) }
-        let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
-        guard free > bytes else {
-            throw VMSyncError(
-                .noSpace, "the image needs \(ByteCount(bytes)), \(folder) has room for \(ByteCount(free))",
-                hint: "free some space there, or choose another place with --state")
-        }
+        try FreeSpace.require(
+            bytes, for: "the image", at: folder, hint: "free some space there, or choose another place with --state")
     }
 
     /// Cuts `file` into chunks, sends those that the server lacks, and keeps the file as the image. Broken off, it goes on
@@ -120,11 +114,11 @@ package struct ImageStore: Sendable {
     /// Fetches an image that isn't here; goes on where an earlier fetch broke off.
     package func fetch(_ image: ImageReference, progress: @escaping ProgressHandler) async throws {
         guard !has(image) else { return }
-        try checkSpace(for: 0)
         let manifest = try ImageManifest(
             Data(Array(buffer: try await client.chunk(image.manifest))), reference: image)
         let part = try PartialImage(path: path(image), size: image.size)
         let missing = manifest.chunks.filter { !part.has($0.index) }
+        try checkSpace(for: UInt64(missing.count * ImageManifest.chunkLength))
         let meter = ProgressMeter(
             "fetching the base image", total: UInt64(missing.count * ImageManifest.chunkLength), handler: progress)
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -49,14 +49,9 @@ package final class GuestMemory: @unchecked Sendable {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw .system("fstat", path: path) }
         if status.st_size == 0 {
-            var file = statvfs()
-            guard fstatvfs(descriptor, &file) == 0 else { throw .system("statvfs", path: path) }
-            let free = UInt64(file.f_bavail) * UInt64(file.f_frsize)
-            guard free >= size else {
-                throw VMSyncError(
-                    .noSpace, "the VM needs \(ByteCount(size)) of memory, \(path) has room for \(ByteCount(free))",
-                    hint: "stop another VM, or create this one with less --memory")
-            }
+            try FreeSpace.require(
+                size, for: "the VM's memory", at: path,
+                hint: "stop another VM, or create this one with less --memory")
             guard ftruncate(descriptor, off_t(size)) == 0 else { throw .system("ftruncate", path: path) }
         } else if UInt64(status.st_size) != size {
             throw VMSyncError(.corrupt, "\(path) has \(status.st_size) bytes, the VM has \(size) bytes of memory")
