@@ -10,8 +10,8 @@ package struct Hash128: Hashable, Sendable, Codable, CustomStringConvertible, Bi
 
     /// XXH3-128 of `bytes`.
     @inlinable
-    package init(of bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) {
-        let hash = XXH3_128bits_withSeed(bytes.baseAddress, bytes.count, seed)
+    package init(of bytes: UnsafeRawBufferPointer) {
+        let hash = XXH3_128bits(bytes.baseAddress, bytes.count)
         value = UInt128(hash.high64) << 64 | UInt128(hash.low64)
     }
 
@@ -43,24 +43,39 @@ package struct Hash128: Hashable, Sendable, Codable, CustomStringConvertible, Bi
     }
 }
 
-/// The hash that one unit contributes to a digest (docs/format/checkpoint.md, "Digest").
+/// The hash of one unit's content and what it adds to a digest (docs/format/checkpoint.md, "Digest").
 package enum UnitHash {
     /// For a page of memory: zero for a page of zeros, so that untouched memory costs nothing.
     @inlinable
-    package static func memory(_ index: Int, _ bytes: UnsafeRawBufferPointer) -> Hash128 {
-        isZero(bytes) ? .zero : Hash128(of: bytes, seed: UInt64(index))
+    package static func page(_ bytes: UnsafeRawBufferPointer) -> Hash128 {
+        isZero(bytes) ? .zero : Hash128(of: bytes)
     }
 
     /// For a present block of a disk: zeros count like any other content.
     @inlinable
-    package static func block(_ index: Int, _ bytes: UnsafeRawBufferPointer) -> Hash128 {
-        Hash128(of: bytes, seed: UInt64(index))
-    }
+    package static func block(_ bytes: UnsafeRawBufferPointer) -> Hash128 { Hash128(of: bytes) }
 
     /// For a present block of zeros.
-    package static func zeroBlock(_ index: Int) -> Hash128 { zeros.withRawBytes { block(index, $0) } }
+    package static let zeroBlock = [UInt8](repeating: 0, count: Unit.size).withRawBytes { block($0) }
 
-    private static let zeros = [UInt8](repeating: 0, count: Unit.size)
+    /// What unit `index` with this content adds to the sum of its memory or disk. A sum of the bare hashes would not
+    /// notice two units that change places.
+    @inlinable
+    package static func placed(_ content: Hash128, at index: Int) -> Hash128 {
+        if content == .zero { return .zero }
+        let place = 2 &* UInt64(truncatingIfNeeded: index) &+ 1
+        let high = mix(UInt64(truncatingIfNeeded: content.value >> 64) &+ place &* 0x9E37_79B9_7F4A_7C15)
+        let low = mix(UInt64(truncatingIfNeeded: content.value) &+ place &* 0xC2B2_AE3D_27D4_EB4F &+ high)
+        return Hash128(value: UInt128(high) << 64 | UInt128(low))
+    }
+
+    @inlinable
+    static func mix(_ value: UInt64) -> UInt64 {
+        var value = value
+        value ^= value >> 32
+        value = value &* 0xD6E8_FEB8_6659_FD93
+        return value ^ value >> 29
+    }
 }
 
 /// Whether every byte is zero. `bytes.count` is a multiple of 64, as units are.

@@ -13,6 +13,10 @@ package enum Limits {
     /// Raw bytes of a section of units that a reader accepts.
     package static let sectionMax = 4 << 20
     package static let deviceStateMax = 256 << 20
+    /// Bytes that memory carried last, kept for the device state.
+    package static let contentWindow = 16 << 20
+    /// Units that a replica saves before it applies a pack, because the pack both changes and uses them.
+    package static let stashMax = 1 << 16
     package static let manifestMax = 1 << 20
     package static let disksMax = 16
     package static let memoryMax: UInt64 = 1 << 40

@@ -1,15 +1,18 @@
 /// The fixed parts of a pack (docs/format/checkpoint.md, "Layout").
 enum PackLayout {
     static let magic = Array("VMSPACK\n".utf8)
-    static let version: UInt16 = 1
+    static let version: UInt16 = 2
     static let prologueLength = 16
     static let sectionHeaderLength = 24
     static let trailerLength = 32
 
-    static func prologue() -> [UInt8] {
+    /// The flag of a pack that begins with memory all zero.
+    static let clearsMemory: UInt16 = 1
+
+    static func prologue(flags: UInt16) -> [UInt8] {
         var bytes = magic
         append(version, to: &bytes)
-        append(UInt16(0), to: &bytes)
+        append(flags, to: &bytes)
         append(UInt32(0), to: &bytes)
         return bytes
     }

@@ -5,6 +5,8 @@ extension PackReader {
     struct Trailer {
         let manifestLength: Int
         let sectionCount: Int
+        /// Of the prologue, which is checked together with the trailer.
+        let clearsMemory: Bool
     }
 
     /// Steps 1 and 2 of the checks: magic, version, length, checksum.
@@ -21,7 +23,8 @@ extension PackReader {
                 .incompatible, "the pack has format \(version), this vmsync knows \(PackLayout.version)",
                 hint: "install the same vmsync on all devices")
         }
-        guard read(UInt16.self, bytes, at: 10) == 0, read(UInt32.self, bytes, at: 12) == 0 else {
+        let flags = read(UInt16.self, bytes, at: 10)
+        guard flags & ~PackLayout.clearsMemory == 0, read(UInt32.self, bytes, at: 12) == 0 else {
             throw VMSyncError(.incompatible, "the pack uses a feature that this vmsync doesn't know")
         }
         let start = bytes.count - PackLayout.trailerLength
@@ -33,7 +36,8 @@ extension PackReader {
         guard bytes[checked...].elementsEqual(hash.canonicalBytes) else { throw damaged("its checksum is wrong") }
         return Trailer(
             manifestLength: Int(read(UInt32.self, bytes, at: start)),
-            sectionCount: Int(read(UInt32.self, bytes, at: start + 4)))
+            sectionCount: Int(read(UInt32.self, bytes, at: start + 4)),
+            clearsMemory: flags & PackLayout.clearsMemory != 0)
     }
 
     /// Walks the section headers; every length is checked against the pack and the limits.
@@ -51,6 +55,10 @@ extension PackReader {
             offset = start + header.storedLength
         }
         guard sections.count == count else { throw damaged("it has \(sections.count) sections and promised \(count)") }
+        let places = sections.map { ($0.header.kind.rawValue, $0.header.disk) }
+        guard zip(places, places.dropFirst()).allSatisfy({ $0 <= $1 }) else {
+            throw damaged("its sections are out of order")
+        }
         let states = sections.filter { $0.header.kind == .deviceState }
         guard states.count == (manifest.kind == .live ? 1 : 0),
             states.first?.header.rawLength ?? 0 == manifest.deviceStateBytes

@@ -5,10 +5,11 @@ import VMSyncCore
 /// A pack that may come from anybody, checked as docs/format/checkpoint.md says before anything is handed out.
 ///
 /// `init` checks framing, checksum and manifest; `validate` decompresses and checks every record without handing out any;
-/// then `forEachUnit` and `deviceState` are sure not to meet a damaged one, so that a refused pack leaves the state as it
-/// was. Borrows `bytes`: they must stay where they are as long as the reader lives.
+/// then `forEachUnit` is sure not to meet a damaged one, so that a refused pack leaves the state as it was. Borrows `bytes`: they must stay where they are as long as the reader lives.
 package final class PackReader {
     package let manifest: Manifest
+    /// Whether memory that the pack doesn't name becomes zero.
+    package let clearsMemory: Bool
     private let bytes: UnsafeRawBufferPointer
     private let sections: [Section]
     private let decompressor = ZstdDecompressor()
@@ -18,55 +19,87 @@ package final class PackReader {
         let stored: Range<Int>
     }
 
-    /// Whose units a call of `forEachUnit` hands out.
-    package enum Target: Hashable, Sendable {
-        case memory
-        case disk(Int)
-    }
-
     package init(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
         let trailer = try Self.checkFraming(bytes)
         let manifestStart = bytes.count - PackLayout.trailerLength - trailer.manifestLength
         guard trailer.manifestLength <= Limits.manifestMax, manifestStart >= PackLayout.prologueLength else {
             throw Self.damaged("its manifest has an impossible length")
         }
-        let json = Data(bytes[manifestStart..<manifestStart + trailer.manifestLength])
-        do {
-            manifest = try JSONDecoder().decode(Manifest.self, from: json)
-        } catch {
-            throw Self.damaged("its manifest doesn't parse: \(error)")
-        }
+        let frame = UnsafeRawBufferPointer(rebasing: bytes[manifestStart..<manifestStart + trailer.manifestLength])
+        manifest = try Self.readManifest(frame)
         try manifest.definition.validate()
         guard manifest.isConsistent else { throw Self.damaged("its manifest contradicts itself") }
         self.bytes = bytes
+        clearsMemory = trailer.clearsMemory || manifest.kind == .off
         sections = try Self.readSections(bytes, end: manifestStart, count: trailer.sectionCount, manifest: manifest)
+    }
+
+    private static func readManifest(_ frame: UnsafeRawBufferPointer) throws(VMSyncError) -> Manifest {
+        let decompressor = ZstdDecompressor()
+        let length = try decompressor.contentSize(frame, limit: Limits.manifestMax)
+        var json = [UInt8](repeating: 0, count: length)
+        try json.withMutableRawBytes { json throws(VMSyncError) in try decompressor.decompress(frame, into: json) }
+        do {
+            return try JSONDecoder().decode(Manifest.self, from: Data(json))
+        } catch {
+            throw damaged("its manifest doesn't parse: \(error)")
+        }
+    }
+
+    /// What `validate` finds out.
+    package struct Validation {
+        /// Nil if the VM is off.
+        package var deviceState: [UInt8]?
+        /// The units that are a source of the pack and have a value of their own in it: whoever applies the pack saves
+        /// them before it changes any. Without repetition.
+        package var stash: [UnitID]
     }
 
     /// Decompresses every section and checks every record.
     /// - Parameter parentDeviceState: the device state of the checkpoint that this replica holds.
-    package func validate(parentDeviceState: UnsafeRawBufferPointer) throws(VMSyncError) {
-        try forEachUnit { _, _, _ in }
-        _ = try deviceState(parent: parentDeviceState)
+    package func validate(parentDeviceState: UnsafeRawBufferPointer) throws(VMSyncError) -> Validation {
+        var window = ContentWindow()
+        var sources: Set<UnitID> = []
+        var named = NamedUnits()
+        try forEachUnit(named: &named) { unit, value throws(VMSyncError) in
+            if case .parent(let source) = value.source { sources.insert(source) }
+            if case .own = value.source, clearsMemory, unit.space == .memory {
+                throw Self.damaged("it uses memory that it clears")
+            }
+            guard unit.space == .memory else { return }
+            if case .whole(let bytes) = value.source { window.append(bytes) }
+            window.append(value.runs.bytes)
+        }
+        let stash = sources.filter { named.contains($0) || (clearsMemory && $0.space == .memory) }
+        guard stash.count <= Limits.stashMax else { throw Self.damaged("it needs \(stash.count) units saved") }
+        return Validation(deviceState: try deviceState(parentDeviceState, window), stash: Array(stash))
     }
 
-    /// Hands out every unit, memory first, in rising order.
-    package func forEachUnit(_ body: (Target, Int, UnitChange) throws(VMSyncError) -> Void) throws(VMSyncError) {
-        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax, alignment: 64)
+    /// Hands out every unit, memory first, in rising order; the bytes live as long as the call.
+    package func forEachUnit(_ body: (UnitID, UnitValue) throws(VMSyncError) -> Void) throws(VMSyncError) {
+        var named = NamedUnits()
+        try forEachUnit(named: &named, body)
+    }
+
+    private func forEachUnit(
+        named: inout NamedUnits, _ body: (UnitID, UnitValue) throws(VMSyncError) -> Void
+    ) throws(VMSyncError) {
+        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax + Unit.size, alignment: 64)
         defer { raw.deallocate() }
-        var next: [Target: Int] = [:]
+        let page = UnsafeMutableRawBufferPointer(rebasing: raw[Limits.sectionMax...])
         for section in sections {
-            guard let target = section.target else { continue }
+            guard let space = section.space else { continue }
             let content = try decompress(section, into: raw)
-            let reader = UnitSectionReader(
-                raw: content, unitCount: manifest.unitCount(of: target), allowsDelta: target == .memory)
-            try reader.forEach(next: &next[target, default: 0]) { index, change throws(VMSyncError) in
-                try body(target, index, change)
+            var reader = try UnitSectionReader(content, of: space, in: manifest.definition)
+            try reader.forEach(named: &named, page: page) { index, value throws(VMSyncError) in
+                try body(UnitID(space, index), value)
             }
         }
     }
 
-    /// The device state of this checkpoint; nil if the VM is off.
-    package func deviceState(parent: UnsafeRawBufferPointer) throws(VMSyncError) -> [UInt8]? {
+    private func deviceState(
+        _ parent: UnsafeRawBufferPointer, _ window: ContentWindow
+    ) throws(VMSyncError) -> [UInt8]? {
         guard let section = sections.first(where: { $0.header.kind == .deviceState }) else { return nil }
         let stored = UnsafeRawBufferPointer(rebasing: bytes[section.stored])
         var state: [UInt8]
@@ -74,10 +107,12 @@ package final class PackReader {
         case .none:
             state = Array(stored)
         case .zstd, .zstdWithPrefix:
-            let prefix = section.header.compression == .zstdWithPrefix ? parent : nil
+            let prefix = section.header.compression == .zstdWithPrefix ? window.prefix(after: parent) : []
             state = [UInt8](repeating: 0, count: section.header.rawLength)
             try state.withMutableRawBytes { output throws(VMSyncError) in
-                try decompressor.decompress(stored, prefix: prefix, into: output)
+                try prefix.withRawBytes { prefix throws(VMSyncError) in
+                    try decompressor.decompress(stored, prefix: prefix.isEmpty ? nil : prefix, into: output)
+                }
             }
         }
         let hash = state.withUnsafeBytes { Hash128(of: $0) }
@@ -102,7 +137,7 @@ package final class PackReader {
 }
 
 extension PackReader.Section {
-    var target: PackReader.Target? {
+    var space: UnitSpace? {
         switch header.kind {
         case .memory: .memory
         case .disk: .disk(header.disk)
@@ -111,11 +146,12 @@ extension PackReader.Section {
     }
 }
 
-extension Manifest {
-    func unitCount(of target: PackReader.Target) -> Int {
-        switch target {
-        case .memory: definition.memoryUnits
-        case .disk(let disk): Unit.count(ofBytes: definition.disks[disk].size)
+extension MachineDefinition {
+    /// Units that memory or a disk has.
+    package func unitCount(of space: UnitSpace) -> Int {
+        switch space {
+        case .memory: memoryUnits
+        case .disk(let disk): Unit.count(ofBytes: disks[disk].size)
         }
     }
 }

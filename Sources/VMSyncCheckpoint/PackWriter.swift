@@ -17,57 +17,104 @@ package final class PackWriter {
     private var open: (kind: SectionKind, disk: Int)?
     private var sections = 0
     private var scratch: [UInt8] = []
-    private var delta = [UInt8](repeating: 0, count: Unit.size)
+    private var runs = RunEncoder()
+    private var window = ContentWindow()
     /// Bytes handed to the sink so far.
     package private(set) var length = 0
+    /// What went into the pack so far.
+    package private(set) var tally = PackTally()
 
-    package init(compressor: ZstdCompressor, sink: @escaping Sink) throws(VMSyncError) {
+    /// - Parameter clearsMemory: memory that the pack doesn't name becomes zero; only a merge needs it.
+    package init(
+        compressor: ZstdCompressor, clearsMemory: Bool = false, sink: @escaping Sink
+    ) throws(VMSyncError) {
         guard let hashing = XXH3_createState() else { throw VMSyncError(.noSpace, "no memory for a hash") }
         XXH3_128bits_reset(hashing)
         self.hashing = hashing
         self.compressor = compressor
         self.sink = sink
-        try emit(PackLayout.prologue())
+        try emit(PackLayout.prologue(flags: clearsMemory ? PackLayout.clearsMemory : 0))
     }
 
     deinit { XXH3_freeState(hashing) }
 
-    /// A page of memory, by the cheapest of zeros, a delta and the whole page.
-    /// - Parameter parent: the page as the parent checkpoint has it, where the sender still knows.
+    /// A page of memory, by the cheapest of what can give it.
+    /// - Parameters:
+    ///   - parent: the page as the parent checkpoint has it, where the sender still knows.
+    ///   - find: looks for the content elsewhere; asked only if a few bytes of runs don't do.
     package func addMemory(
-        _ index: Int, _ page: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer?
+        _ index: Int, _ page: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer?,
+        find: () throws(VMSyncError) -> UnitSource? = { () throws(VMSyncError) in nil }
     ) throws(VMSyncError) {
         try begin(.memory, disk: 0)
-        if isZero(page) {
-            builder.addZero(index)
-        } else if let parent, let length = encodeDelta(from: parent, to: page) {
-            delta.withUnsafeBytes { builder.addDelta(index, UnsafeRawBufferPointer(rebasing: $0[..<length])) }
-        } else {
-            builder.addWhole(index, page)
+        if isZero(page) { return try add(index, UnitValue(.zero)) }
+        let runLength = parent.flatMap { runs.find(from: $0, to: page) }
+        if let runLength, runLength <= UnitChoice.runsBeforeSearch { return try addRuns(index) }
+        if let source = try find() { return try add(index, UnitValue(source)) }
+        switch UnitChoice.choose(page, runLength: runLength) {
+        case .runs: try addRuns(index)
+        case .whole: try add(index, UnitValue(.whole(page)))
+        case .pixels: try add(index, UnitValue(.whole(page)), asPixels: true)
         }
-        if builder.isFull { try closeSection() }
     }
 
     /// A block of a disk; nil stands for a block of zeros.
     package func addBlock(
-        disk: Int, _ index: Int, _ block: UnsafeRawBufferPointer?
+        disk: Int, _ index: Int, _ block: UnsafeRawBufferPointer?,
+        find: () throws(VMSyncError) -> UnitSource? = { () throws(VMSyncError) in nil }
     ) throws(VMSyncError) {
         try begin(.disk, disk: disk)
-        if let block, !isZero(block) { builder.addWhole(index, block) } else { builder.addZero(index) }
+        guard let block, !isZero(block) else { return try add(index, UnitValue(.zero)) }
+        try add(index, UnitValue(find() ?? .whole(block)))
+    }
+
+    /// Any value, as a merge makes them.
+    func add(_ unit: UnitID, _ source: UnitSource, _ patch: Patch?) throws(VMSyncError) {
+        switch unit.space {
+        case .memory: try begin(.memory, disk: 0)
+        case .disk(let disk): try begin(.disk, disk: disk)
+        }
+        var asPixels = false
+        if case .whole(let bytes) = source { asPixels = UnitChoice.choose(bytes, runLength: nil) == .pixels }
+        guard let patch else { return try add(unit.index, UnitValue(source), asPixels: asPixels) }
+        try patch.places.withRawBytes { places throws(VMSyncError) in
+            try patch.bytes.withRawBytes { bytes throws(VMSyncError) in
+                let value = UnitValue(source, runs: Runs(places: places, bytes: bytes))
+                try add(unit.index, value, asPixels: asPixels, runCount: patch.runs.count)
+            }
+        }
+    }
+
+    private func addRuns(_ index: Int) throws(VMSyncError) {
+        try add(index, UnitValue(.own, runs: runs.runs), runCount: runs.count)
+    }
+
+    private func add(
+        _ index: Int, _ value: UnitValue, asPixels: Bool = false, runCount: Int = 0
+    ) throws(VMSyncError) {
+        builder.add(index, value, asPixels: asPixels, runCount: runCount)
+        tally.count(value.source, asPixels: asPixels)
+        if open?.kind == .memory {
+            if case .whole(let bytes) = value.source { window.append(bytes) }
+            window.append(value.runs.bytes)
+        }
         if builder.isFull { try closeSection() }
     }
 
-    /// The device state, with the parent's as prefix where there is one.
+    /// The device state, with the parent's as prefix where there is one, and what memory carried.
     package func addDeviceState(
-        _ state: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer?
+        _ state: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer
     ) throws(VMSyncError) {
         try closeSection()
+        let prefix = window.prefix(after: parent)
         scratch.removeAll(keepingCapacity: true)
-        let prefix = (parent?.isEmpty ?? true) ? nil : parent
-        let stored = try compressor.append(state, prefix: prefix, to: &scratch)
+        let stored = try prefix.withRawBytes { prefix throws(VMSyncError) in
+            try compressor.append(state, prefix: prefix.isEmpty ? nil : prefix, to: &scratch)
+        }
+        tally.deviceStateStored = stored
         try emitSection(
             SectionHeader(
-                kind: .deviceState, compression: prefix == nil ? .zstd : .zstdWithPrefix, disk: 0,
+                kind: .deviceState, compression: prefix.isEmpty ? .zstd : .zstdWithPrefix, disk: 0,
                 rawLength: state.count, storedLength: stored))
     }
 
@@ -82,19 +129,19 @@ package final class PackWriter {
         } catch {
             throw VMSyncError(.bug, "a manifest can't be written: \(error)")
         }
-        try emit(Array(json))
+        scratch.removeAll(keepingCapacity: true)
+        let manifestLength = try Array(json).withRawBytes { json throws(VMSyncError) in
+            try compressor.append(json, to: &scratch)
+        }
+        try emit(scratch)
         var trailer: [UInt8] = []
-        PackLayout.append(UInt32(json.count), to: &trailer)
+        PackLayout.append(UInt32(manifestLength), to: &trailer)
         PackLayout.append(UInt32(sections), to: &trailer)
         PackLayout.append(UInt64(length + PackLayout.trailerLength), to: &trailer)
         trailer.withUnsafeBytes { _ = XXH3_128bits_update(hashing, $0.baseAddress, $0.count) }
         trailer.append(contentsOf: XXH3_128bits_digest(hashing).canonicalBytes)
         try trailer.withRawBytes { bytes throws(VMSyncError) in try sink(bytes) }
         return length + PackLayout.trailerLength
-    }
-
-    private func encodeDelta(from parent: UnsafeRawBufferPointer, to page: UnsafeRawBufferPointer) -> Int? {
-        delta.withUnsafeMutableBytes { Delta.encode(from: parent, to: page, into: $0) }
     }
 
     private func begin(_ kind: SectionKind, disk: Int) throws(VMSyncError) {
@@ -105,14 +152,17 @@ package final class PackWriter {
 
     private func closeSection() throws(VMSyncError) {
         guard let current = open, builder.count > 0 else { return }
-        let raw = builder.take()
         scratch.removeAll(keepingCapacity: true)
-        let stored = try raw.withRawBytes { bytes throws(VMSyncError) in
-            try compressor.append(bytes, to: &scratch)
+        var lengths = (raw: 0, stored: 0)
+        try builder.take { raw throws(VMSyncError) in
+            lengths = (raw.count, try compressor.append(raw, to: &scratch))
         }
+        tally.sectionsRaw += lengths.raw
+        tally.sectionsStored += lengths.stored
         try emitSection(
             SectionHeader(
-                kind: current.kind, compression: .zstd, disk: current.disk, rawLength: raw.count, storedLength: stored))
+                kind: current.kind, compression: .zstd, disk: current.disk, rawLength: lengths.raw,
+                storedLength: lengths.stored))
     }
 
     private func emitSection(_ header: SectionHeader) throws(VMSyncError) {

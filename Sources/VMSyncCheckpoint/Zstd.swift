@@ -9,11 +9,13 @@ package final class ZstdCompressor {
     private static let windowLogMax: Int32 = 28
 
     private let context: OpaquePointer
+    /// From 1, fast, to 19, strong; may change between any two frames.
+    package var level: Int32
 
     package init(level: Int32 = ZstdCompressor.fastLevel) {
         guard let context = ZSTD_createCCtx() else { preconditionFailure("no memory for a zstd context") }
         self.context = context
-        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
+        self.level = level
     }
 
     deinit { ZSTD_freeCCtx(context) }
@@ -25,6 +27,7 @@ package final class ZstdCompressor {
         _ raw: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil, to output: inout [UInt8]
     ) throws(VMSyncError) -> Int {
         ZSTD_CCtx_reset(context, ZSTD_reset_session_only)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
         setWindow(for: raw.count + (prefix?.count ?? 0), long: prefix != nil)
         if let prefix { ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
         let start = output.count
@@ -41,9 +44,10 @@ package final class ZstdCompressor {
         return length
     }
 
+    /// The window covers everything: the fast levels' own is a quarter of a section.
     private func setWindow(for bytes: Int, long: Bool) {
         let log = Int32(Int.bitWidth - max(bytes, 1 << 10).leadingZeroBitCount)
-        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, long ? min(log, Self.windowLogMax) : 0)
+        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, min(log, Self.windowLogMax))
         ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, long ? 1 : 0)
     }
 }
@@ -59,6 +63,15 @@ package final class ZstdDecompressor {
     }
 
     deinit { ZSTD_freeDCtx(context) }
+
+    /// How many bytes the one frame in `frame` says that it holds.
+    /// - Throws: `corrupt` if it doesn't say, or more than `limit`.
+    package func contentSize(_ frame: UnsafeRawBufferPointer, limit: Int) throws(VMSyncError) -> Int {
+        let size = ZSTD_getFrameContentSize(frame.baseAddress, frame.count)
+        // The two highest numbers stand for "unknown" and "no frame".
+        guard size <= UInt64(limit) else { throw VMSyncError(.corrupt, "a frame doesn't say its size, or too much") }
+        return Int(size)
+    }
 
     /// Fills `output` exactly from the one frame in `frame`.
     /// - Throws: `corrupt` if the frame is damaged or holds more or less than `output.count` bytes.

@@ -20,15 +20,21 @@ enum HashChangesFile {
     }
 
     /// Puts the hashes of the file at `path` into `tables`; putting them twice is the same as once.
-    static func put(_ path: String, into tables: [UnitHashTable]) throws(VMSyncError) {
+    /// - Parameter noting: is told each of them: the number of the table, the index, the hash.
+    static func put(
+        _ path: String, into tables: [UnitHashTable], noting: (Int, Int, Hash128) -> Void
+    ) throws(VMSyncError) {
         try MappedFile.with(path) { bytes throws(VMSyncError) in
             var offset = 0
-            for table in tables { try put(bytes, at: &offset, into: table) }
+            for (number, table) in tables.enumerated() {
+                try put(bytes, at: &offset, into: table) { noting(number, $0, $1) }
+            }
         }
     }
 
     private static func put(
-        _ bytes: UnsafeRawBufferPointer, at offset: inout Int, into table: UnitHashTable
+        _ bytes: UnsafeRawBufferPointer, at offset: inout Int, into table: UnitHashTable,
+        _ noting: (Int, Hash128) -> Void
     ) throws(VMSyncError) {
         let count = try read(UInt64.self, bytes, at: &offset)
         guard count <= UInt64(table.count) else { throw VMSyncError(.corrupt, "a file of hashes has too many") }
@@ -37,6 +43,7 @@ enum HashChangesFile {
             let hash = try read(UInt128.self, bytes, at: &offset)
             guard index < UInt64(table.count) else { throw VMSyncError(.corrupt, "a file of hashes names no unit") }
             table.set(Int(index), Hash128(value: hash))
+            noting(Int(index), Hash128(value: hash))
         }
     }
 

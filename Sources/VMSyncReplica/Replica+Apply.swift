@@ -3,6 +3,12 @@ import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
 extension Replica {
     /// Where the pack of checkpoint `sequence` is to be put before `applyInbox`.
     package func inboxPath(_ sequence: Sequence) -> String { "\(paths.inbox)/\(sequence).pack" }
@@ -27,22 +33,44 @@ extension Replica {
         let manifest = reader.manifest
         try checkFollows(manifest, as: sequence)
         let parentState = manifest.isKeyframe ? [] : try deviceState()
-        try parentState.withRawBytes { bytes throws(VMSyncError) in try reader.validate(parentDeviceState: bytes) }
-        let state = try parentState.withRawBytes { bytes throws(VMSyncError) in
-            try reader.deviceState(parent: bytes)
+        let validation = try parentState.withRawBytes { bytes throws(VMSyncError) in
+            try reader.validate(parentDeviceState: bytes)
         }
         // Always, for a VM that ran from the base has changed it.
         if manifest.isKeyframe { try clearAll() }
+        let stash = try stash(validation.stash, for: sequence)
+        finder = nil
         record.applying = sequence
         try saveRecord()
         try Fault.point("apply-begun")
-        if manifest.kind == .off { try clearMemory() }
-        try reader.forEachUnit { target, index, change throws(VMSyncError) in
-            try apply(change, to: target, at: index)
-        }
+        if reader.clearsMemory { try clearMemory() }
+        try apply(reader, stash)
         try Fault.point("apply-units-done")
-        try finishApplying(manifest, state: state)
+        try finishApplying(manifest, state: validation.deviceState)
+        AtomicFile.remove(paths.stash)
         return manifest
+    }
+
+    /// Saves what the pack both uses and changes. When the pack is applied again after a kill, it may have been changed,
+    /// so what was saved then is taken.
+    private func stash(_ units: [UnitID], for sequence: Sequence) throws(VMSyncError) -> UnitStash {
+        if units.isEmpty { return UnitStash() }
+        if record.applying == sequence { return try UnitStash(path: paths.stash, sequence: sequence) }
+        var stash = UnitStash()
+        for unit in units { try stash.add(unit) { bytes throws(VMSyncError) in try read(unit, into: bytes) } }
+        try stash.write(to: paths.stash, sequence: sequence)
+        return stash
+    }
+
+    private func apply(_ reader: PackReader, _ stash: UnitStash) throws(VMSyncError) {
+        let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Unit.size, alignment: 64)
+        defer { scratch.deallocate() }
+        try reader.forEachUnit { unit, value throws(VMSyncError) in
+            switch unit.space {
+            case .memory: try applyPage(value, at: unit.index, stash, scratch)
+            case .disk(let disk): try applyBlock(value, to: disk, at: unit.index, stash, scratch)
+            }
+        }
     }
 
     /// Whether a pack was being applied when the daemon died; it is then to be applied again, and lies in the inbox.
@@ -81,43 +109,68 @@ extension Replica {
         parents.forgetAll()
     }
 
-    @inline(__always)
-    private func apply(
-        _ change: UnitChange, to target: PackReader.Target, at index: Int
+    private func applyPage(
+        _ value: UnitValue, at index: Int, _ stash: UnitStash, _ scratch: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) {
-        switch target {
-        case .memory: applyPage(change, at: index)
-        case .disk(let disk): try applyBlock(change, to: disks[disk], at: index)
-        }
-    }
-
-    private func applyPage(_ change: UnitChange, at index: Int) {
-        switch change {
-        case .zero:
+        switch value.source {
+        case .zero where value.runs.isEmpty:
             memory.punch(index)
             parents.forget(index)
-            pages.set(index, .zero)
-            return
+            return pages.set(index, .zero)
+        case .own:
+            break
         case .whole(let bytes):
             memory.writablePage(index).copyMemory(from: bytes)
-        case .delta(let delta):
-            Delta.apply(delta, to: memory.writablePage(index))
+        default:
+            try read(value.source, stash, into: scratch)
+            memory.writablePage(index).copyMemory(from: UnsafeRawBufferPointer(scratch))
         }
+        value.runs.apply(to: memory.writablePage(index))
         let page = memory.page(index)
         parents.keep(index, page)
-        pages.set(index, UnitHash.memory(index, page))
+        pages.set(index, UnitHash.page(page))
     }
 
-    private func applyBlock(_ change: UnitChange, to disk: Disk, at index: Int) throws(VMSyncError) {
-        switch change {
-        case .zero:
+    private func applyBlock(
+        _ value: UnitValue, to number: Int, at index: Int, _ stash: UnitStash, _ scratch: UnsafeMutableRawBufferPointer
+    ) throws(VMSyncError) {
+        let disk = disks[number]
+        if case .zero = value.source, value.runs.isEmpty {
             try disk.overlay.apply(block: UInt64(index), content: nil)
-            disk.hashes.set(index, UnitHash.zeroBlock(index))
-        case .whole(let bytes):
-            try disk.overlay.apply(block: UInt64(index), content: bytes)
-            disk.hashes.set(index, UnitHash.block(index, bytes))
-        case .delta:
-            throw VMSyncError(.bug, "a disk block came as a delta past the reader")
+            return disk.hashes.set(index, UnitHash.zeroBlock)
+        }
+        if case .own = value.source {
+            try disk.overlay.readBlock(UInt64(index), into: scratch)
+        } else {
+            try read(value.source, stash, into: scratch)
+        }
+        value.runs.apply(to: scratch)
+        let block = UnsafeRawBufferPointer(scratch)
+        try disk.overlay.apply(block: UInt64(index), content: block)
+        disk.hashes.set(index, UnitHash.block(block))
+    }
+
+    /// Puts what any source but *own* gives into `unit`.
+    private func read(
+        _ source: UnitSource, _ stash: UnitStash, into unit: UnsafeMutableRawBufferPointer
+    ) throws(VMSyncError) {
+        switch source {
+        case .zero: memset(unit.baseAddress!, 0, unit.count)
+        case .whole(let bytes): unit.copyMemory(from: bytes)
+        case .base(let disk, let block): try disks[disk].overlay.readBase(UInt64(block), into: unit)
+        case .parent(let id):
+            if !stash.with(id, unit.copyMemory) { try read(id, into: unit) }
+        // An earlier record of the same pack has put it.
+        case .new(let id): try read(id, into: unit)
+        case .own: throw VMSyncError(.bug, "a unit is its own source")
+        }
+    }
+
+    /// Puts what the replica holds of `id` now into `unit`.
+    private func read(_ id: UnitID, into unit: UnsafeMutableRawBufferPointer) throws(VMSyncError) {
+        switch id.space {
+        case .memory: unit.copyMemory(from: memory.page(id.index))
+        case .disk(let disk): try disks[disk].overlay.readBlock(UInt64(id.index), into: unit)
         }
     }
 

@@ -77,7 +77,7 @@ extension Replica {
         // Holes read as zeros, and reading them through the mapping would fill them.
         for populated in memory.populatedRuns() {
             for index in next..<populated.lowerBound where pages[index] != .zero { runs.add(index) }
-            for index in populated where pages[index] != UnitHash.memory(index, memory.page(index)) { runs.add(index) }
+            for index in populated where pages[index] != UnitHash.page(memory.page(index)) { runs.add(index) }
             next = populated.upperBound
         }
         for index in next..<memory.units where pages[index] != .zero { runs.add(index) }
@@ -89,7 +89,7 @@ extension Replica {
     package func recomputedDigest() throws(VMSyncError) -> StateDigest {
         var memorySum: UInt128 = 0
         for run in memory.populatedRuns() {
-            for index in run { memorySum &+= UnitHash.memory(index, memory.page(index)).value }
+            for index in run { memorySum &+= UnitHash.placed(UnitHash.page(memory.page(index)), at: index).value }
         }
         var diskSums: [Hash128] = []
         for disk in disks { diskSums.append(try Self.recomputedSum(of: disk.overlay)) }
@@ -107,7 +107,8 @@ extension Replica {
             guard failure == nil else { return }
             do throws(VMSyncError) {
                 try block.withMutableRawBytes { bytes throws(VMSyncError) in try disk.readBlock(index, into: bytes) }
-                sum &+= block.withRawBytes { UnitHash.block(Int(index), $0).value }
+                let content = block.withRawBytes { UnitHash.block($0) }
+                sum &+= UnitHash.placed(content, at: Int(index)).value
             } catch {
                 failure = error
             }

@@ -132,7 +132,10 @@ extension Replica {
             try pages.clear()
             parents.forgetAll()
         }
-        try HashChangesFile.put(hashesPath(sequence), into: [pages] + disks.map(\.hashes))
+        let spaces = [UnitSpace.memory] + disks.indices.map { .disk($0) }
+        try HashChangesFile.put(hashesPath(sequence), into: [pages] + disks.map(\.hashes)) { table, index, content in
+            finder?.insert(content, at: UnitID(spaces[table], index))
+        }
         for (disk, upTo) in zip(disks, note.upTo) { disk.overlay.seal(upTo: upTo) }
         try Fault.point("seal-unrecorded")
         record = note.record
@@ -148,9 +151,11 @@ extension Replica {
         let packPath = draft + "/pack"
         let file = try PackFile(path: packPath)
         let writer = try PackWriter(compressor: compressor, sink: file.write)
-        var changes = try header.kind == .live ? [writePages(to: writer)] : [HashChanges(clearing: pages)]
+        let search = ContentSearch(self, capture, usesMemory: header.kind == .live)
+        var changes =
+            try header.kind == .live ? [writePages(to: writer, search)] : [HashChanges(clearing: pages)]
         for (index, frozen) in capture.frozen.enumerated() {
-            changes.append(try write(frozen, disk: index, to: writer))
+            changes.append(try write(frozen, disk: index, to: writer, search))
         }
         if header.kind == .live {
             let parent = record.kind == .live ? try self.deviceState() : []
@@ -165,6 +170,7 @@ extension Replica {
         let manifest = manifest(header, sequence: sequence, digest: digest, deviceStateBytes: deviceState.count)
         let length = try writer.finish(manifest)
         try HashChangesFile.write(changes, to: draft + "/hashes")
+        lastTally = writer.tally
         let note = SealNote(
             checkpoint: SealedCheckpoint(
                 sequence: sequence, epoch: header.epoch, kind: header.kind, digest: digest.combined,
@@ -190,21 +196,26 @@ extension Replica {
     }
 
     /// Writes the captured pages that really changed; one pass over each: hash, compare, encode, keep.
-    private func writePages(to writer: PackWriter) throws(VMSyncError) -> HashChanges {
+    private func writePages(
+        to writer: PackWriter, _ search: borrowing ContentSearch
+    ) throws(VMSyncError) -> HashChanges {
         var changes = HashChanges(over: pages)
         try captured.forEach { index, page throws(VMSyncError) in
             let old = pages[index]
-            let new = UnitHash.memory(index, page)
+            let new = UnitHash.page(page)
             guard new != old else { return }
-            try writer.addMemory(index, page, parent: parents.page(index))
+            try writer.addMemory(index, page, parent: parents.page(index)) { () throws(VMSyncError) in
+                try search.source(of: new, page)
+            }
             changes.add(index, from: old, to: new)
+            search.noteNew(new, page: index)
             if new == .zero { parents.forget(index) } else { parents.keep(index, page) }
         }
         return changes
     }
 
     private func write(
-        _ frozen: FrozenDisk, disk index: Int, to writer: PackWriter
+        _ frozen: FrozenDisk, disk index: Int, to writer: PackWriter, _ search: borrowing ContentSearch
     ) throws(VMSyncError) -> HashChanges {
         let hashes = disks[index].hashes
         var changes = HashChanges(over: hashes)
@@ -214,9 +225,11 @@ extension Replica {
             let unit = Int(block.index)
             let old = hashes[unit]
             try buffer.withRawBytes { bytes throws(VMSyncError) in
-                let new = UnitHash.block(unit, bytes)
+                let new = UnitHash.block(bytes)
                 guard new != old else { return }
-                try writer.addBlock(disk: index, unit, bytes)
+                try writer.addBlock(disk: index, unit, bytes) { () throws(VMSyncError) in
+                    try search.source(of: new, bytes)
+                }
                 changes.add(unit, from: old, to: new)
             }
         }

@@ -26,8 +26,14 @@ package final class Replica {
     let pages: UnitHashTable
     let parents: ParentPages
     let disks: [Disk]
+    /// The index of each disk's base image; nil where the image's folder can't hold one.
+    let bases: [BaseIndex?]
+    /// Nil until a checkpoint is sealed, and after a pack was applied.
+    var finder: ContentFinder?
     let captured = CapturedPages()
     let compressor = ZstdCompressor()
+    /// What the pack sealed last is made of.
+    package internal(set) var lastTally = PackTally()
     let logger: Logger
 
     /// Opens the replica in `paths`, or makes one at the base.
@@ -48,6 +54,14 @@ package final class Replica {
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
+        self.bases = bases.map { base in
+            do throws(VMSyncError) {
+                return try BaseIndex(base: base)
+            } catch {
+                logger.warning("what stands on \(base) is sent all the same: \(error.message)")
+                return nil
+            }
+        }
         let saved = AtomicFile.readIfWhole(ReplicaRecord.self, at: paths.record) { logger.warning("\($0.message)") }
         record = saved ?? .base(vm, disks: definition.disks.count, bootID: bootID)
         guard record.vm == vm else { throw VMSyncError(.corrupt, "\(paths.record) is that of VM \(record.vm)") }
@@ -105,7 +119,7 @@ package final class Replica {
         for block in frozen.blocks {
             let unit = Int(block.index)
             try buffer.withMutableRawBytes { bytes throws(VMSyncError) in try frozen.read(block, into: bytes) }
-            guard buffer.withRawBytes({ UnitHash.block(unit, $0) }) == disk.hashes[unit] else { return }
+            guard buffer.withRawBytes({ UnitHash.block($0) }) == disk.hashes[unit] else { return }
         }
         disk.overlay.seal(upTo: frozen.upTo)
     }

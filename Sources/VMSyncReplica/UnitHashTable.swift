@@ -7,7 +7,8 @@ import CVMSyncLinux
 import VMSyncCheckpoint
 import VMSyncCore
 
-/// The hash of every unit of one memory or disk, as the replica's checkpoint has it, and their sum.
+/// The content hash of every unit of one memory or disk, as the replica's checkpoint has it, and the sum of what they add
+/// to the digest.
 ///
 /// It serves three ends: the digest is kept incrementally with it, a dirty page that didn't really change is told from
 /// one that did, and without a working tracker it is what memory is compared with. 16 bytes per unit of 4096.
@@ -43,7 +44,11 @@ package final class UnitHashTable {
         self.path = path
         self.count = count
         self.descriptor = descriptor
-        sum = Hash128(value: entries.reduce(0, &+))
+        sum = Hash128(
+            value: entries.enumerated().reduce(0) { sum, entry in
+                entry.element == 0
+                    ? sum : sum &+ UnitHash.placed(Hash128(value: entry.element), at: entry.offset).value
+            })
     }
 
     deinit {
@@ -63,7 +68,8 @@ package final class UnitHashTable {
     /// Puts the hash of unit `index` and keeps the sum.
     @inline(__always)
     package func set(_ index: Int, _ hash: Hash128) {
-        sum.value = sum.value &- entries[index] &+ hash.value
+        let old = UnitHash.placed(Hash128(value: entries[index]), at: index)
+        sum.value = sum.value &- old.value &+ UnitHash.placed(hash, at: index).value
         entries[index] = hash.value
     }
 
@@ -97,6 +103,7 @@ package struct HashChanges {
     package mutating func add(_ index: Int, from old: Hash128, to new: Hash128) {
         indices.append(index)
         hashes.append(new)
-        sum.value = sum.value &- old.value &+ new.value
+        sum.value =
+            sum.value &- UnitHash.placed(old, at: index).value &+ UnitHash.placed(new, at: index).value
     }
 }

@@ -24,6 +24,12 @@ extension OverlayDisk {
         zeroFill(UnsafeMutableRawBufferPointer(rebasing: buffer[length...]))
     }
 
+    /// One block of the base image as `DiskBlock.size` bytes, whatever the VM has put in its place.
+    package func readBase(_ block: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VMSyncError) {
+        try check(block, buffer.count)
+        try base.read(into: buffer, at: block * UInt64(DiskBlock.size))
+    }
+
     /// Calls `body` with each block that isn't the base's, in the order of the disk.
     package func forEachPresentBlock(_ body: (_ block: UInt64, _ state: BlockState) throws -> Void) rethrows {
         for block in 0..<map.blockCount {

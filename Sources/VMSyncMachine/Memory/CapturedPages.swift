@@ -17,6 +17,8 @@ package final class CapturedPages {
     /// Rising, without overlap.
     package private(set) var runs: [Range<Int>] = []
     package private(set) var count = 0
+    /// How many pages lie before each run.
+    private var offsets: [Int] = []
     private var storage: UnsafeMutableRawBufferPointer
 
     package init() { storage = Self.allocate(pages: Self.pagesKept) }
@@ -30,7 +32,12 @@ package final class CapturedPages {
     /// Copies `runs` out of `memory`; what was captured before is forgotten.
     package func capture(_ runs: [Range<Int>], from memory: GuestMemory) {
         self.runs = runs
-        count = runs.reduce(0) { $0 + $1.count }
+        count = 0
+        offsets.removeAll(keepingCapacity: true)
+        for run in runs {
+            offsets.append(count)
+            count += run.count
+        }
         fit(count)
         var offset = 0
         for run in runs {
@@ -49,6 +56,13 @@ package final class CapturedPages {
                 offset += Unit.size
             }
         }
+    }
+
+    /// Page `index` as it was captured; nil if it wasn't.
+    package func page(_ index: Int) -> UnsafeRawBufferPointer? {
+        guard let run = IndexRuns.find(index, in: runs) else { return nil }
+        let start = (offsets[run] + index - runs[run].lowerBound) * Unit.size
+        return UnsafeRawBufferPointer(rebasing: storage[start..<start + Unit.size])
     }
 
     /// Forgets the pages. The guest runs again, so there is time to give memory back that an ordinary checkpoint, of a

@@ -43,5 +43,7 @@ extension MachinePaths {
     package func deviceState(_ sequence: Sequence) -> String { memory + "/" + Self.deviceStateName(sequence) }
     package static func deviceStateName(_ sequence: Sequence) -> String { deviceStatePrefix + sequence.description }
     package static let deviceStatePrefix = "device-state."
+    /// What a pack that is being applied both uses and changes.
+    package var stash: String { memory + "/stash" }
     package func diskHashes(_ index: Int) -> String { disk(index) + "/hashes" }
 }

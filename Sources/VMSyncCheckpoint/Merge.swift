@@ -1,0 +1,108 @@
+import VMSyncCore
+
+extension PackContent {
+    /// One content that does what this one and then `later` does: the values of this one are put into those of `later`
+    /// (docs/format/checkpoint.md, "Merging").
+    package func followed(by later: PackContent) -> PackContent {
+        if later.startsAtBase { return later }
+        var merged = self
+        if later.clearsMemory {
+            merged.clearsMemory = true
+            merged.values = values.filter { $0.key.space != .memory }
+        }
+        for (unit, value) in later.values { merged.values[unit] = substituted(value) }
+        return merged
+    }
+
+    /// `value`, which speaks of the checkpoint that this content makes, in terms of the parent of this content.
+    private func substituted(_ value: Value) -> Value {
+        guard case .parent(let source) = value.source else { return value }
+        return self.value(of: source).patched(value.patch)
+    }
+
+    /// What `unit` is after this content, whether it names it or not.
+    private func value(of unit: UnitID) -> Value {
+        if let value = values[unit] { return value }
+        switch unit.space {
+        case .memory where startsAtBase || clearsMemory: return Value(.zero)
+        case .disk(let disk) where startsAtBase: return Value(.base(disk: disk, block: unit.index))
+        default: return Value(.parent(unit))
+        }
+    }
+}
+
+/// Makes one pack of two that follow each other, so that applying it is applying both. Pure: needs neither memory nor disks.
+package enum Merge {
+    /// - Parameters:
+    ///   - earlier, later: whole packs, `later` a child of `earlier`.
+    ///   - deviceState: of the parent of `earlier`; empty if that is the base or off.
+    /// - Returns: the length of the pack that went to `sink`.
+    /// - Throws: `corrupt` if a pack is damaged; `outOfOrder` if they don't follow each other; `invalidInput` if the result
+    ///   would pass a limit of the format, so that they must stay two.
+    package static func merge(
+        _ earlier: UnsafeRawBufferPointer, _ later: UnsafeRawBufferPointer, deviceState: [UInt8],
+        compressor: ZstdCompressor, into sink: @escaping PackWriter.Sink
+    ) throws(VMSyncError) -> Int {
+        let first = try PackReader(earlier)
+        let second = try PackReader(later)
+        try checkFollows(first.manifest, second.manifest)
+        let firstState = try first.validated(after: deviceState)
+        let secondState = try second.validated(after: firstState ?? [])
+        let content = try PackContent(first).followed(by: PackContent(second))
+        try content.checkLimits()
+
+        var manifest = second.manifest
+        if !manifest.isKeyframe {
+            manifest.parent = first.manifest.parent
+            manifest.parentDigest = first.manifest.parentDigest
+        }
+        let writer = try PackWriter(
+            compressor: compressor, clearsMemory: content.clearsMemory && manifest.kind == .live, sink: sink)
+        try content.write(to: writer)
+        if let secondState {
+            let parent = manifest.isKeyframe ? [] : deviceState
+            try secondState.withRawBytes { state throws(VMSyncError) in
+                try parent.withRawBytes { parent throws(VMSyncError) in
+                    try writer.addDeviceState(state, parent: parent)
+                }
+            }
+        }
+        return try writer.finish(manifest)
+    }
+
+    private static func checkFollows(_ first: Manifest, _ second: Manifest) throws(VMSyncError) {
+        let follows = second.isKeyframe || (second.parent == first.sequence && second.parentDigest == first.digest.combined)
+        guard first.vm == second.vm, first.definition == second.definition, follows, first.sequence < second.sequence
+        else {
+            throw VMSyncError(
+                .outOfOrder, "checkpoint \(second.sequence) doesn't follow checkpoint \(first.sequence): no merge")
+        }
+    }
+}
+
+extension PackContent {
+    /// - Throws: `invalidInput` if whoever applies it would have to save too many units.
+    fileprivate func checkLimits() throws(VMSyncError) {
+        var sources: Set<UnitID> = []
+        for (unit, value) in values {
+            if case .parent(let source) = value.source, source != unit || clearsMemory, isChanged(source) {
+                sources.insert(source)
+            }
+        }
+        guard sources.count <= Limits.stashMax else {
+            throw VMSyncError(.invalidInput, "a merge would make the receiver save \(sources.count) units")
+        }
+    }
+
+    private func isChanged(_ unit: UnitID) -> Bool { values[unit] != nil || (clearsMemory && unit.space == .memory) }
+}
+
+extension PackReader {
+    /// Checks every record, and gives the device state.
+    fileprivate func validated(after deviceState: [UInt8]) throws(VMSyncError) -> [UInt8]? {
+        let parent = manifest.isKeyframe ? [] : deviceState
+        return try parent.withRawBytes { bytes throws(VMSyncError) in
+            try validate(parentDeviceState: bytes).deviceState
+        }
+    }
+}
