@@ -91,7 +91,9 @@ let package = Package(
             ]),
 
         // Row 5: whole trials on one machine: the demo, and what the end-to-end tests live in.
-        module("VMSyncStudy", ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice"]),
+        module(
+            "VMSyncStudy",
+            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice", "NBD", log, nioPosix]),
 
         // Row 6: the command line.
         .executableTarget(

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian 12 packages that are missing on this machine; does nothing, quickly, when none is.
-#   scripts/install-deps.sh --for build|demo|check|test
+#   scripts/install-deps.sh --for build|demo|check|test|bench
 # This file is the one place that lists them.
 set -euo pipefail
 
@@ -12,8 +12,10 @@ readonly MACHINES="qemu-system-x86 qemu-utils ipxe-qemu cpio e2fsprogs util-linu
 readonly CHECK="python3 shellcheck"
 # The second architecture, and clients that we did not write, to hold our NBD server against.
 readonly TEST="qemu-system-arm fio libnbd-bin nbdkit"
+# What figures are drawn with; the servers and clients that we are measured beside are in the lists above.
+readonly BENCH="gnuplot-nox"
 
-usage() { echo "usage: install-deps.sh --for build|demo|check|test" >&2; exit 2; }
+usage() { echo "usage: install-deps.sh --for build|demo|check|test|bench" >&2; exit 2; }
 
 if [ $# -ne 2 ] || [ "$1" != --for ]; then usage; fi
 case "$2" in
@@ -21,6 +23,7 @@ case "$2" in
     demo) wanted="$BUILD $MACHINES" ;;
     check) wanted="$CHECK" ;;
     test) wanted="$BUILD $MACHINES $TEST" ;;
+    bench) wanted="$BUILD $MACHINES $TEST $BENCH" ;;
     *) usage ;;
 esac
 

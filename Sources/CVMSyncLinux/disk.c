@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int cvmsync_punch_hole(int fd, int64_t offset, int64_t length) {
@@ -23,4 +24,9 @@ int64_t cvmsync_next_data(int fd, int64_t offset) {
 
 int64_t cvmsync_next_hole(int fd, int64_t offset) {
     return lseek(fd, offset, SEEK_HOLE);
+}
+
+int64_t cvmsync_read_cached(int fd, void *bytes, size_t count, int64_t offset) {
+    struct iovec piece = {.iov_base = bytes, .iov_len = count};
+    return preadv2(fd, &piece, 1, offset, RWF_NOWAIT);
 }

@@ -1,7 +1,7 @@
 /// A range of bytes that an `NBDServer` exports.
 ///
 /// The server calls these on threads of its pool only, several at once, so they may block and must be safe to call
-/// concurrently. It has checked that every range lies within `size`. Requests that overlap in space and in time may
+/// concurrently; `readPromptly` alone is called on event loops, and must not block. It has checked that every range lies within `size`. Requests that overlap in space and in time may
 /// take effect in any order. An error that is `NBDReportable` reaches the client as it says, any other one as EIO.
 package protocol BlockDevice: Sendable {
     /// In bytes; fixed for the device's life.
@@ -13,6 +13,9 @@ package protocol BlockDevice: Sendable {
 
     /// Fills `buffer` with the bytes from `offset` on.
     func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws
+    /// The same if the bytes are at hand, in memory; or else gives false at once, also where reading them would fail.
+    /// `buffer` may hold anything then, and `read` is called.
+    func readPromptly(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool
     /// Stores `bytes` from `offset` on; with `fua` on permanent storage before it returns.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, fua: Bool) throws
     /// Returns when every write that had returned before the call is on permanent storage.
@@ -24,6 +27,11 @@ package protocol BlockDevice: Sendable {
     /// What lies in the range: extents one after the other from `offset` on, none empty. At least one; they may end
     /// before the range does, and must not reach beyond it.
     func status(at offset: UInt64, length: UInt64) throws -> [NBDExtent]
+}
+
+extension BlockDevice {
+    /// For a device that can't tell whether it would block.
+    package func readPromptly(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool { false }
 }
 
 /// Sizes of requests in bytes. Each is a power of two (a maximum also any multiple of the preferred one).

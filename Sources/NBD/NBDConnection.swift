@@ -7,6 +7,10 @@ struct NBDShutdown: Sendable {}
 
 /// One client, on its event loop: bytes in, requests to the thread pool, replies out in the order they are ready.
 ///
+/// The way to another thread and back, and a system call for its reply alone, cost more than a small request itself. So
+/// what was received together is answered together: reads that need no waiting right here, writes in one visit to the
+/// pool, and the replies of a pass in one write to the socket.
+///
 /// The channel doesn't read by itself: a read is asked for only while another request may be taken, so a client that
 /// sends faster than the disk, or doesn't take its replies, fills its own socket and nothing else.
 final class NBDConnection: ChannelInboundHandler {
@@ -15,7 +19,7 @@ final class NBDConnection: ChannelInboundHandler {
 
     private enum Phase {
         case handshake(NBDHandshake)
-        case transmission(NBDRequestReader, NBDExecutor)
+        case transmission(NBDRequestReader)
         /// No further request is taken; the channel closes when the last reply is out.
         case draining
     }
@@ -26,14 +30,32 @@ final class NBDConnection: ChannelInboundHandler {
     /// Succeeds when the channel is closed and no call of the device runs any more.
     private let finished: EventLoopPromise<Void>
 
+    /// Requests, and their payload bytes, that go one way together.
+    private struct Load {
+        var requests = 0
+        var bytes = 0
+
+        static func += (sum: inout Load, more: Load) {
+            sum.requests += more.requests
+            sum.bytes += more.bytes
+        }
+    }
+
     private var phase: Phase
+    /// Of the session, once the handshake has settled one.
+    private var executor: NBDExecutor?
     private var context: ChannelHandlerContext?
     private var input = ByteBuffer()
     private var isReading = false
-    /// Requests, and their payload bytes, whose reply the client hasn't taken yet.
-    private var requestsInFlight = 0
-    private var bytesInFlight = 0
-    /// Calls of the device that have not returned.
+    private var isProcessing = false
+    /// Writes that this pass has met, for one visit to the pool. Empty between passes.
+    private var writes: [NBDRequest] = []
+    /// Replies that this pass has ready. Empty between passes.
+    private var replies = ByteBuffer()
+    private var replied = Load()
+    /// What the client hasn't taken the reply of yet.
+    private var inFlight = Load()
+    /// Visits to the pool that have not returned.
     private var callsRunning = 0
     private var deadline: Scheduled<Void>?
 
@@ -61,6 +83,7 @@ final class NBDConnection: ChannelInboundHandler {
         deadline?.cancel()
         phase = .draining
         input = ByteBuffer()
+        writes = []
         finishIfDone()
     }
 
@@ -102,13 +125,23 @@ extension NBDConnection {
         }
     }
 
-    /// Takes messages from `input` as long as there are whole ones and room for them.
+    /// Takes messages from `input` as long as there are whole ones and room for them. A reply that the socket takes at
+    /// once makes room while this runs: the loop sees to that, not another call.
     private func process() {
-        do {
-            while hasRoom, try processOne() {}
-        } catch {
-            logger.notice("an NBD client broke the protocol", metadata: ["error": "\(error)"])
-            context?.close(promise: nil)
+        guard !isProcessing else { return }
+        isProcessing = true
+        defer { isProcessing = false }
+        var mayHaveMore = true
+        while mayHaveMore, hasRoom {
+            do {
+                repeat { mayHaveMore = try processOne() } while mayHaveMore && hasRoom && !hasManyReplies
+            } catch {
+                logger.notice("an NBD client broke the protocol", metadata: ["error": "\(error)"])
+                context?.close(promise: nil)
+                return
+            }
+            visitPoolWithWrites()
+            sendReplies()
         }
     }
 
@@ -121,10 +154,10 @@ extension NBDConnection {
             phase = .handshake(handshake)
             if replies.readableBytes > 0 { context?.writeAndFlush(wrapOutboundOut(replies), promise: nil) }
             return act(on: step)
-        case .transmission(var reader, let executor):
+        case .transmission(var reader):
             let step = try reader.step(&input)
-            phase = .transmission(reader, executor)
-            return act(on: step, executor)
+            phase = .transmission(reader)
+            return act(on: step)
         case .draining:
             input = ByteBuffer()
             return false
@@ -137,24 +170,22 @@ extension NBDConnection {
         case .answered: return true
         case .began(let session):
             deadline?.cancel()
-            phase = .transmission(
-                NBDRequestReader(session: session, limits: limits),
-                NBDExecutor(session: session, limits: limits, logger: logger))
+            phase = .transmission(NBDRequestReader(session: session, limits: limits))
+            executor = NBDExecutor(session: session, limits: limits, logger: logger)
             return true
         case .ended: drain()
         }
         return false
     }
 
-    private func act(on step: NBDRequestReader.Step, _ executor: NBDExecutor) -> Bool {
+    private func act(on step: NBDRequestReader.Step) -> Bool {
         switch step {
         case .needsMore(let bytes): makeRoom(for: bytes)
         case .request(let request):
-            run(request, executor)
+            run(request)
             return true
         case .refused(let request, let error):
-            begin(bytes: 0)
-            send(executor.format.failure(request, error), bytes: 0)
+            refuse(request, error)
             return true
         case .disconnect: drain()
         }
@@ -176,16 +207,23 @@ extension NBDConnection {
     /// The largest read: a unix socket rarely holds more at once.
     static let chunkBytesMax = 256 << 10
 
+    /// What the socket may hold of our replies, if the host allows so much: the reply to a large READ goes out at once
+    /// rather than in five turns, each of which waits for the client.
+    static let sendBufferBytes = 2 << 20
+
     private var hasRoom: Bool {
         switch phase {
         case .draining: false
         // Replies to options aren't counted: a client that doesn't take them may not ask for more.
         case .handshake: context?.channel.isWritable == true
         case .transmission:
-            requestsInFlight == 0
-                || (requestsInFlight < limits.requestsInFlightMax && bytesInFlight < limits.bytesInFlightMax)
+            inFlight.requests == 0
+                || (inFlight.requests < limits.requestsInFlightMax && inFlight.bytes < limits.bytesInFlightMax)
         }
     }
+
+    /// Whether the replies of this pass are best sent before another one is made, so that their buffer stays small.
+    private var hasManyReplies: Bool { replies.readableBytes >= Self.chunkBytesMax }
 
     private func readIfRoom() {
         guard hasRoom, !isReading, let context else { return }
@@ -197,40 +235,75 @@ extension NBDConnection {
 // MARK: - Requests and replies
 
 extension NBDConnection {
-    private func run(_ request: NBDRequest, _ executor: NBDExecutor) {
-        guard let loop = context?.eventLoop else { return }
-        begin(bytes: request.heldBytes)
+    private func run(_ request: NBDRequest) {
+        let load = Load(requests: 1, bytes: request.heldBytes)
+        inFlight += load
+        if request.waitsForMemoryOnly {
+            writes.append(request)
+        } else if request.heldBytes <= Self.promptBytesMax, executor?.replyPromptly(to: request, in: &replies) == true {
+            replied += load
+        } else {
+            visitPool([request], load)
+        }
+    }
+
+    /// The longest READ that is answered on the event loop: beyond it copying takes longer than the way to a thread of
+    /// the pool, which copies while the loop sends.
+    private static let promptBytesMax = 64 << 10
+
+    private func refuse(_ request: NBDRequest, _ error: NBDError) {
+        guard let executor else { return }
+        let load = Load(requests: 1)
+        inFlight += load
+        replied += load
+        replies.writeImmutableBuffer(executor.format.failure(request, error))
+    }
+
+    private func visitPoolWithWrites() {
+        guard !writes.isEmpty else { return }
+        let requests = writes
+        writes = []
+        visitPool(requests, requests.reduce(into: Load()) { $0 += Load(requests: 1, bytes: $1.heldBytes) })
+    }
+
+    /// Has the requests done one after the other by one thread of the pool, and sends their replies together.
+    private func visitPool(_ requests: [NBDRequest], _ load: Load) {
+        guard let loop = context?.eventLoop, let executor else { return }
         callsRunning += 1
-        threadPool.runIfActive(eventLoop: loop) { executor.reply(to: request) }
+        threadPool.runIfActive(eventLoop: loop) { executor.replies(to: requests) }
             .assumeIsolated()
             .whenComplete { result in
                 self.callsRunning -= 1
                 switch result {
-                case .success(let reply): self.send(reply, bytes: request.heldBytes)
+                case .success(let replies): self.send(replies, load)
                 case .failure: self.context?.close(promise: nil)
                 }
                 self.finishIfDone()
             }
     }
 
-    private func begin(bytes: Int) {
-        requestsInFlight += 1
-        bytesInFlight += bytes
+    private func sendReplies() {
+        guard replied.requests > 0 else { return }
+        let (bytes, load) = (replies, replied)
+        replied = Load()
+        // Keeps its capacity, which the next pass is likely to need.
+        replies.clear()
+        send(bytes, load)
     }
 
-    /// The request counts as in flight until the socket has taken its reply.
-    private func send(_ reply: ByteBuffer, bytes: Int) {
+    /// Requests count as in flight until the socket has taken their replies.
+    private func send(_ replies: ByteBuffer, _ load: Load) {
         guard let context else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
         written.futureResult.assumeIsolated().whenComplete { _ in
-            self.requestsInFlight -= 1
-            self.bytesInFlight -= bytes
-            self.replied()
+            self.inFlight.requests -= load.requests
+            self.inFlight.bytes -= load.bytes
+            self.wasTaken()
         }
-        context.writeAndFlush(wrapOutboundOut(reply), promise: written)
+        context.writeAndFlush(wrapOutboundOut(replies), promise: written)
     }
 
-    private func replied() {
+    private func wasTaken() {
         if case .draining = phase { return closeIfDrained() }
         // Requests may wait in `input` since the limit was reached.
         process()
@@ -251,7 +324,7 @@ extension NBDConnection {
     }
 
     private func closeIfDrained() {
-        guard requestsInFlight == 0, let context else { return }
+        guard inFlight.requests == 0, let context else { return }
         // An empty write after all others: when it is done, they are with the client's socket.
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { _ in
             self.context?.close(promise: nil)

@@ -1,7 +1,7 @@
 import Logging
 import NIOCore
 
-/// Does what one request asks of the device. Blocks, so it runs on threads of the pool.
+/// Does what requests ask of the device. Blocks where it doesn't say otherwise, so it runs on threads of the pool.
 struct NBDExecutor: Sendable {
     let session: NBDSession
     let limits: NBDLimits
@@ -15,8 +15,23 @@ struct NBDExecutor: Sendable {
         self.format = NBDReplyFormat(structured: session.structured)
     }
 
+    /// Answers a READ whose content the device has at hand: appends the reply, or else leaves `replies` as it was and
+    /// gives false. Never blocks.
+    func replyPromptly(to request: NBDRequest, in replies: inout ByteBuffer) -> Bool {
+        guard request.kind == .read else { return false }
+        let device = session.export.device
+        return format.appendData(request, to: &replies) { device.readPromptly(at: request.offset, into: $0) }
+    }
+
+    /// Runs `requests` one after the other and gives all replies.
+    func replies(to requests: [NBDRequest]) -> ByteBuffer {
+        guard var replies = requests.first.map(reply) else { return ByteBuffer() }
+        for request in requests.dropFirst() { replies.writeImmutableBuffer(reply(to: request)) }
+        return replies
+    }
+
     /// Runs `request`, which was checked when it came in, and gives the reply. A failure becomes a reply too.
-    func reply(to request: NBDRequest) -> ByteBuffer {
+    private func reply(to request: NBDRequest) -> ByteBuffer {
         do {
             return try perform(request)
         } catch {

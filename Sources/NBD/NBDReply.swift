@@ -24,20 +24,34 @@ struct NBDReplyFormat: Sendable {
 
     /// The reply to a READ: `fill` puts the bytes straight into the buffer that is sent.
     func data(_ request: NBDRequest, fill: (UnsafeMutableRawBufferPointer) throws -> Void) rethrows -> ByteBuffer {
-        let length = Int(request.length)
-        var buffer: ByteBuffer
-        if structured {
-            buffer = chunk(.offsetData, of: request, bytes: 8 + length)
-            buffer.writeInteger(request.offset)
-        } else {
-            buffer = simple(request, error: 0, room: length)
-        }
-        try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { space in
-            try fill(UnsafeMutableRawBufferPointer(rebasing: space[..<length]))
-            return length
+        var buffer = allocator.buffer(capacity: Self.dataHeadBytesMax + Int(request.length))
+        _ = try appendData(request, to: &buffer) { space in
+            try fill(space)
+            return true
         }
         return buffer
     }
+
+    /// The same, after other replies in a buffer. If `fill` gives false there is no reply, and the buffer is as it was.
+    func appendData(
+        _ request: NBDRequest, to buffer: inout ByteBuffer, fill: (UnsafeMutableRawBufferPointer) throws -> Bool
+    ) rethrows -> Bool {
+        let (start, length) = (buffer.writerIndex, Int(request.length))
+        if structured {
+            writeChunkHead(.offsetData, of: request, bytes: 8 + length, to: &buffer)
+            buffer.writeInteger(request.offset)
+        } else {
+            buffer.writeMultipleIntegers(NBDMagic.simpleReply, UInt32(0), request.cookie)
+        }
+        let written = try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { space in
+            try fill(UnsafeMutableRawBufferPointer(rebasing: space[..<length])) ? length : 0
+        }
+        if written < length { buffer.moveWriterIndex(to: start) }
+        return written == length
+    }
+
+    /// What stands before the bytes of a READ: the head of a chunk and an offset.
+    private static let dataHeadBytesMax = 28
 
     /// The reply to BLOCK_STATUS.
     func extents(_ request: NBDRequest, _ extents: some Collection<NBDExtent>) -> ByteBuffer {
@@ -51,8 +65,8 @@ struct NBDReplyFormat: Sendable {
         return buffer
     }
 
-    private func simple(_ request: NBDRequest, error: UInt32, room: Int = 0) -> ByteBuffer {
-        var buffer = allocator.buffer(capacity: 16 + room)
+    private func simple(_ request: NBDRequest, error: UInt32) -> ByteBuffer {
+        var buffer = allocator.buffer(capacity: 16)
         buffer.writeMultipleIntegers(NBDMagic.simpleReply, error, request.cookie)
         return buffer
     }
@@ -60,9 +74,13 @@ struct NBDReplyFormat: Sendable {
     /// The head of a reply's only chunk, in a buffer with room for the `bytes` that follow.
     private func chunk(_ kind: NBDChunk, of request: NBDRequest, bytes: Int) -> ByteBuffer {
         var buffer = allocator.buffer(capacity: 20 + bytes)
+        writeChunkHead(kind, of: request, bytes: bytes, to: &buffer)
+        return buffer
+    }
+
+    private func writeChunkHead(_ kind: NBDChunk, of request: NBDRequest, bytes: Int, to buffer: inout ByteBuffer) {
         buffer.writeMultipleIntegers(
             NBDMagic.structuredReply, NBDChunk.done, kind.rawValue, request.cookie, UInt32(bytes))
-        return buffer
     }
 }
 

@@ -16,6 +16,9 @@ struct NBDRequest: Sendable {
     /// Bytes that the request holds in memory while it is worked on: what it brings, or what it asks for.
     var heldBytes: Int { kind == .read || kind == .write ? Int(length) : 0 }
 
+    /// Whether it is done when its bytes are in memory, as a WRITE without FUA is: not worth a thread of its own.
+    var waitsForMemoryOnly: Bool { kind == .write && !flags.contains(.forceUnitAccess) }
+
     /// Nil if the request may run in `session`, or else what its client is told.
     func refusal(in session: NBDSession, limits: NBDLimits) -> NBDError? {
         guard let kind, flags.isSubset(of: Self.flags(of: kind, in: session)) else { return .invalid }

@@ -55,6 +55,7 @@ package final class NBDServer: Sendable {
             path: path, exports: NBDExports(exports), limits: limits, threadPool: threadPool, logger: logger)
         let listener = try await ServerBootstrap(group: group)
             .childChannelOption(.autoRead, value: false)
+            .childChannelOption(.socketOption(.so_sndbuf), value: NBDConnection.sendBufferBytes)
             .childChannelOption(
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(

@@ -10,11 +10,15 @@ final class MemoryDisk: BlockDevice {
     /// Requests that touch this offset throw `failure`.
     private let failsAt: UInt64?
     private let failure: any Error
+    /// Reads that end here or before are at hand; all others have to wait.
+    private let promptEnd: UInt64
     let flushes = Mutex(0)
     let reads = Mutex(0)
+    let promptReads = Mutex(0)
 
-    init(size: Int, failsAt: UInt64? = nil, failure: any Error = NBDError.io) {
+    init(size: Int, failsAt: UInt64? = nil, failure: any Error = NBDError.io, promptEnd: UInt64 = 0) {
         self.size = UInt64(size)
+        self.promptEnd = promptEnd
         self.failsAt = failsAt
         self.failure = failure
         bytes = Mutex([UInt8](repeating: 0, count: size))
@@ -26,6 +30,18 @@ final class MemoryDisk: BlockDevice {
         reads.withLock { $0 += 1 }
         try check(offset, buffer.count)
         bytes.withLock { buffer.copyBytes(from: $0[Int(offset)..<Int(offset) + buffer.count]) }
+    }
+
+    func readPromptly(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        guard offset + UInt64(buffer.count) <= promptEnd else {
+            // What was begun may be left behind.
+            buffer.copyBytes(from: repeatElement(0xee, count: buffer.count))
+            return false
+        }
+        promptReads.withLock { $0 += 1 }
+        guard (try? check(offset, buffer.count)) != nil else { return false }
+        bytes.withLock { buffer.copyBytes(from: $0[Int(offset)..<Int(offset) + buffer.count]) }
+        return true
     }
 
     func write(_ new: UnsafeRawBufferPointer, at offset: UInt64, fua: Bool) throws {

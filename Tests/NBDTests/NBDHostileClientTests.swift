@@ -157,7 +157,7 @@ import Testing
             #expect(try other.simpleError() == 0)
         }
         #expect(try #require(client).isClosedByServer())
-        // No reply of 1 MiB fits into the socket, so ten are in flight for ever; a few reads were those of the others.
+        // The socket takes few replies of 1 MiB, and then ten are in flight for ever; a few reads were those of the others.
         #expect(disk.reads.withLock { $0 } < 20)
     }
 

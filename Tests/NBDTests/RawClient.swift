@@ -87,7 +87,19 @@ final class RawClient {
     }
 
     func request(_ command: UInt16, flags: UInt16 = 0, cookie: UInt64 = 7, at offset: UInt64, _ length: UInt32) throws {
-        try send(big(0x2560_9513 as UInt32) + big(flags) + big(command) + big(cookie) + big(offset) + big(length))
+        try send(head(command, flags: flags, cookie: cookie, at: offset, length))
+    }
+
+    /// A request as it stands on the wire, without its payload.
+    func head(_ command: UInt16, flags: UInt16 = 0, cookie: UInt64, at offset: UInt64, _ length: UInt32) -> [UInt8] {
+        big(0x2560_9513 as UInt32) + big(flags) + big(command) + big(cookie) + big(offset) + big(length)
+    }
+
+    /// The head of the next simple reply.
+    func simpleReply() throws -> (error: UInt32, cookie: UInt64) {
+        let head = try receive(16)
+        guard head.starts(with: big(0x6744_6698 as UInt32)) else { throw Closed() }
+        return (number(head[4..<8]), number(head[8..<16]))
     }
 
     /// The error of the next simple reply.

@@ -18,6 +18,10 @@ struct BaseImage: Sendable {
         try file.read(into: buffer, at: offset)
     }
 
+    func readCached(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        file.readCached(into: buffer, at: offset)
+    }
+
     /// Whether nothing is stored in the range, so that it reads as zeros. False where the file system can't say.
     func isHole(at offset: UInt64, length: UInt64) -> Bool { nextData(from: offset) >= offset + length }
 

@@ -46,6 +46,23 @@ final class DiskFile: Sendable {
         }
     }
 
+    /// The same if the bytes are in the page cache; or else gives false at once, and `buffer` may hold anything.
+    func readCached(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        var done = 0
+        while done < buffer.count {
+            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+            let count = cvmsync_read_cached(descriptor, rest.baseAddress, rest.count, Int64(offset) + Int64(done))
+            // Also where the file system doesn't know how.
+            guard count >= 0 else { return false }
+            if count == 0 {
+                zeroFill(rest)
+                return true
+            }
+            done += Int(count)
+        }
+        return true
+    }
+
     /// Writes all of `bytes`. After an error some of them may have been written.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(VMSyncError) {
         var done = 0

@@ -10,6 +10,10 @@ extension OverlayDisk: BlockDevice {
         try load(at: offset, into: buffer)
     }
 
+    package func readPromptly(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        loadCached(at: offset, into: buffer)
+    }
+
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, fua: Bool) throws {
         try store(bytes, at: offset, fua: fua)
     }

@@ -15,6 +15,23 @@ extension OverlayDisk {
         }
     }
 
+    /// The same if all of it is in memory; or else gives false at once. Doesn't block, and so may be called anywhere.
+    package func loadCached(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        guard let end = try? checkedEnd(of: offset, UInt64(buffer.count)) else { return false }
+        var at = offset
+        while at < end {
+            let (state, next) = run(from: at, to: end)
+            let slice = UnsafeMutableRawBufferPointer(rebasing: buffer[Int(at - offset)..<Int(next - offset)])
+            switch state {
+            case .data: guard overlay.readCached(into: slice, at: at) else { return false }
+            case .zero: zeroFill(slice)
+            case .absent: guard base.readCached(into: slice, at: at) else { return false }
+            }
+            at = next
+        }
+        return true
+    }
+
     /// One block as `DiskBlock.size` bytes; those beyond the end of the disk are zero.
     package func readBlock(_ block: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VMSyncError) {
         try check(block, buffer.count)

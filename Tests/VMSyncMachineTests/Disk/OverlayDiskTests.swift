@@ -23,6 +23,30 @@ import VMSyncMachine
         #expect(try fixture.scratch.read("base") == fixture.base)
     }
 
+    @Test func whatIsAtHandIsWhatIsRead() throws {
+        // Blocks of the base, of the overlay and of zeros in turns; the end of the base and of the disk in a block.
+        let fixture = try DiskFixture(size: 64 * 4096 + 512, baseSize: 40 * 4096 + 100)
+        let disk = try fixture.open()
+        for index in stride(from: UInt64(0), to: 60, by: 3) {
+            try disk.store([UInt8](repeating: UInt8(index + 1), count: block), at: index * 4096)
+            try disk.zero(at: (index + 1) * 4096, length: 4096, mayTrim: index % 2 == 0)
+        }
+        let whole = try disk.bytes()
+        var generator = SeededGenerator(seed: 21)
+        for _ in 0..<500 {
+            let start = Int.random(in: 0..<fixture.size, using: &generator)
+            let count = Int.random(in: 1...min(40000, fixture.size - start), using: &generator)
+            var bytes = [UInt8](repeating: 0xee, count: count)
+            let isAtHand = bytes.withUnsafeMutableBytes { disk.loadCached(at: UInt64(start), into: $0) }
+            if isAtHand { #expect(Content(bytes) == Content(whole[start..<start + count])) }
+        }
+        // Zeros are always at hand, and what isn't on the disk never is.
+        var zeros = [UInt8](repeating: 0xee, count: 4096)
+        #expect(zeros.withUnsafeMutableBytes { disk.loadCached(at: 4096, into: $0) })
+        #expect(zeros == [UInt8](repeating: 0, count: 4096))
+        #expect(!zeros.withUnsafeMutableBytes { disk.loadCached(at: UInt64(fixture.size) - 1, into: $0) })
+    }
+
     @Test func partOfABlockKeepsTheRestOfTheBase() throws {
         let fixture = try DiskFixture(size: 4 * 4096)
         let disk = try fixture.open()
