@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian 12 packages that are missing on this machine; does nothing, quickly, when none is.
-#   scripts/install-deps.sh --for build|demo|check|test
+#   scripts/install-deps.sh --for build|demo|desktop|check|test
 # This file is the one place that lists them.
 set -euo pipefail
 
@@ -8,17 +8,20 @@ set -euo pipefail
 readonly BUILD="g++ libc6-dev libsqlite3-dev libxxhash-dev libzstd-dev pkg-config zlib1g-dev"
 # Machines to run, their network boot images (QEMU looks for them with any network card), and what builds the guest.
 readonly MACHINES="qemu-system-x86 qemu-utils ipxe-qemu cpio e2fsprogs util-linux"
+# What builds the desktop guest from Debian's packages.
+readonly DESKTOP="mmdebstrap kmod xz-utils"
 # The linter of shell scripts, and what the check of the arrows is written in.
 readonly CHECK="python3 shellcheck"
 # The second architecture, and clients that we did not write, to hold our NBD server against.
 readonly TEST="qemu-system-arm fio libnbd-bin nbdkit"
 
-usage() { echo "usage: install-deps.sh --for build|demo|check|test" >&2; exit 2; }
+usage() { echo "usage: install-deps.sh --for build|demo|desktop|check|test" >&2; exit 2; }
 
 if [ $# -ne 2 ] || [ "$1" != --for ]; then usage; fi
 case "$2" in
     build) wanted="$BUILD" ;;
     demo) wanted="$BUILD $MACHINES" ;;
+    desktop) wanted="$BUILD $MACHINES $DESKTOP" ;;
     check) wanted="$CHECK" ;;
     test) wanted="$BUILD $MACHINES $TEST" ;;
     *) usage ;;
