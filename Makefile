@@ -55,13 +55,17 @@ clean: ## Remove what was built (fetched packages stay)
 
 # MARK: parts of the above
 
-.PHONY: deps-build deps-demo deps-check deps-test ramwatch guest-x86_64 guest-aarch64
+.PHONY: deps-build deps-demo deps-desktop deps-check deps-test ramwatch guest-x86_64 guest-aarch64 guest-desktop
 
-deps-build deps-demo deps-check deps-test: deps-%:
+deps-build deps-demo deps-desktop deps-check deps-test: deps-%:
 	@scripts/install-deps.sh --for $*
 
 guest-x86_64 guest-aarch64: guest-%: deps-demo
 	@guests/small/build.sh $* $(GUESTS)/$*
+
+# The desktop of the measured sessions; minutes, not seconds.
+guest-desktop: deps-desktop
+	@guests/desktop/build.sh $(GUESTS)/desktop
 
 # The library that is preloaded into QEMU. It goes beside the vmsync command, so after `swift build`, which makes
 # the folder.

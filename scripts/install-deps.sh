@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian 12 packages that are missing on this machine; does nothing, quickly, when none is.
-#   scripts/install-deps.sh --for build|demo|check|test|bench
+#   scripts/install-deps.sh --for build|demo|desktop|check|test|bench
 # This file is the one place that lists them.
 set -euo pipefail
 
@@ -8,6 +8,8 @@ set -euo pipefail
 readonly BUILD="g++ libc6-dev libsqlite3-dev libxxhash-dev libzstd-dev pkg-config zlib1g-dev"
 # Machines to run, their network boot images (QEMU looks for them with any network card), and what builds the guest.
 readonly MACHINES="qemu-system-x86 qemu-utils ipxe-qemu cpio e2fsprogs util-linux"
+# What builds the desktop guest from Debian's packages.
+readonly DESKTOP="mmdebstrap kmod xz-utils"
 # The linter of shell scripts, and what the check of the arrows is written in.
 readonly CHECK="python3 shellcheck"
 # The second architecture, and clients that we did not write, to hold our NBD server against.
@@ -15,15 +17,16 @@ readonly TEST="qemu-system-arm fio libnbd-bin nbdkit"
 # What figures are drawn with; the servers and clients that we are measured beside are in the lists above.
 readonly BENCH="gnuplot-nox"
 
-usage() { echo "usage: install-deps.sh --for build|demo|check|test|bench" >&2; exit 2; }
+usage() { echo "usage: install-deps.sh --for build|demo|desktop|check|test|bench" >&2; exit 2; }
 
 if [ $# -ne 2 ] || [ "$1" != --for ]; then usage; fi
 case "$2" in
     build) wanted="$BUILD" ;;
     demo) wanted="$BUILD $MACHINES" ;;
+    desktop) wanted="$BUILD $MACHINES $DESKTOP" ;;
     check) wanted="$CHECK" ;;
     test) wanted="$BUILD $MACHINES $TEST" ;;
-    bench) wanted="$BUILD $MACHINES $TEST $BENCH" ;;
+    bench) wanted="$BUILD $MACHINES $DESKTOP $TEST $BENCH" ;;
     *) usage ;;
 esac
 

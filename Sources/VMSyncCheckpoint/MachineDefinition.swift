@@ -40,6 +40,12 @@ package struct MachineDefinition: Hashable, Sendable, Codable {
         }
     }
 
+    /// How the guest is heard and what it hears. Nil in every definition from before there was a choice.
+    package enum Sound: String, Sendable, Codable {
+        /// Intel's sound card with one line out and one line in, which every guest has a driver for.
+        case hda
+    }
+
     package var architecture: Architecture
     package var machineType: String
     package var cpuModel: String
@@ -48,6 +54,8 @@ package struct MachineDefinition: Hashable, Sendable, Codable {
     package var memory: UInt64
     package var disks: [Disk]
     package var boot: DirectBoot?
+    /// Nil is a machine without a sound card.
+    package var sound: Sound?
     /// Fixed, so that the guest finds its network card again: "52:54:00:…".
     package var macAddress: String
     /// The guest's generation: changes when a VM is forked, so that it reseeds what must be unique. A UUID.
@@ -55,7 +63,7 @@ package struct MachineDefinition: Hashable, Sendable, Codable {
 
     package init(
         architecture: Architecture, machineType: String? = nil, cpuModel: String? = nil, cores: Int, memory: UInt64,
-        disks: [Disk], boot: DirectBoot?, macAddress: String, generationID: String
+        disks: [Disk], boot: DirectBoot?, sound: Sound? = nil, macAddress: String, generationID: String
     ) {
         self.architecture = architecture
         self.machineType = machineType ?? architecture.machineType
@@ -64,6 +72,7 @@ package struct MachineDefinition: Hashable, Sendable, Codable {
         self.memory = memory
         self.disks = disks
         self.boot = boot
+        self.sound = sound
         self.macAddress = macAddress
         self.generationID = generationID
     }

@@ -46,7 +46,7 @@ extension Daemon {
         }
         let definition = MachineDefinition(
             architecture: architecture, cpuModel: request.cpuModel, cores: request.cores, memory: request.memory,
-            disks: [.init(size: diskSize)], boot: boot, macAddress: Self.randomMAC(),
+            disks: [.init(size: diskSize)], boot: boot, sound: request.sound ? .hda : nil, macAddress: Self.randomMAC(),
             generationID: UUID().uuidString.lowercased())
         try definition.validate()
         return definition

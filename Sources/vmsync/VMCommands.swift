@@ -25,11 +25,12 @@ struct CreateCommand: AsyncParsableCommand {
     @Option(help: "A kernel to start directly, for images without a boot loader.") var kernel: String?
     @Option(help: "The kernel's initial RAM disk.") var initrd: String?
     @Option(help: "The kernel's command line.") var append: String?
+    @Flag(help: "Give it a sound card; so far nobody hears it.") var sound = false
 
     func run() async throws {
         let request = CreateRequest(
             name: name, disk: absolute(disk), memory: memory.bytes, cores: cores, architecture: arch, cpuModel: cpu,
-            kernel: kernel.map(absolute), initrd: initrd.map(absolute), commandLine: append)
+            kernel: kernel.map(absolute), initrd: initrd.map(absolute), commandLine: append, sound: sound)
         let created = try await common.withDaemon {
             try await common.run($0, ControlPath.vms, request, as: String.self)
         }

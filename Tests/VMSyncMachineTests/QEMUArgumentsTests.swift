@@ -34,17 +34,30 @@ struct QEMUArgumentsTests {
     func places() {
         for architecture in MachineDefinition.Architecture.allCases {
             let disks = [UInt64](repeating: 1 << 20, count: Limits.disksMax)
-            let devices = values("-device", in: make(.sample(architecture, disks: disks))).filter {
-                $0.contains("addr=")
-            }
+            var definition = MachineDefinition.sample(architecture, disks: disks)
+            definition.sound = .hda
+            let devices = values("-device", in: make(definition)).filter { $0.contains("addr=") }
             let places = devices.flatMap { parts($0).filter { $0.hasPrefix("addr=") } }
             #expect(Set(places).count == devices.count)
-            #expect(devices.count == Limits.disksMax + 5)
+            #expect(devices.count == Limits.disksMax + 6)
             // QEMU reads a slot as hexadecimal, with or without "0x".
             let slots = places.map { Int($0.dropFirst(5).replacing("0x", with: ""), radix: 16) ?? 99 }
             #expect(Set(slots).count == devices.count)
             #expect(slots.allSatisfy { $0 < 32 })
         }
+    }
+
+    @Test("a sound card is there only if it is defined, and changes nothing else")
+    func sound() {
+        var definition = MachineDefinition.sample()
+        let silent = make(definition)
+        #expect(!silent.contains { $0.contains("hda") })
+        definition.sound = .hda
+        let loud = make(definition)
+        #expect(values("-audiodev", in: loud) == ["none,id=sound"])
+        #expect(loud.filter { !$0.contains("hda") && !$0.contains("id=sound") && $0 != "-audiodev" }.count
+            == silent.count + 2)
+        #expect(values("-device", in: silent).allSatisfy(values("-device", in: loud).contains))
     }
 
     @Test("a comma in a path or name stays inside its value")

@@ -53,10 +53,12 @@ package struct CreateRequest: Sendable, Codable {
     package var kernel: String?
     package var initrd: String?
     package var commandLine: String?
+    /// Whether the machine has a sound card.
+    package var sound: Bool
 
     package init(
         name: String, disk: String, memory: UInt64, cores: Int, architecture: String, cpuModel: String?,
-        kernel: String?, initrd: String?, commandLine: String?
+        kernel: String?, initrd: String?, commandLine: String?, sound: Bool = false
     ) {
         self.name = name
         self.disk = disk
@@ -67,10 +69,11 @@ package struct CreateRequest: Sendable, Codable {
         self.kernel = kernel
         self.initrd = initrd
         self.commandLine = commandLine
+        self.sound = sound
     }
 
     enum CodingKeys: String, CodingKey {
-        case name, disk, memory, cores, architecture, kernel, initrd
+        case name, disk, memory, cores, architecture, kernel, initrd, sound
         case cpuModel = "cpu_model"
         case commandLine = "command_line"
     }

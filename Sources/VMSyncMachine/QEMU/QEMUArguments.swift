@@ -35,6 +35,7 @@ package struct QEMUArguments: Sendable {
         static let keyboard = 4
         static let tablet = 5
         static let random = 6
+        static let sound = 7
         static let disks = 8
     }
 
@@ -43,8 +44,8 @@ package struct QEMUArguments: Sendable {
         boot: BootFiles?
     ) -> [String] {
         machine(definition, name: name, accelerator: accelerator) + memory(definition, paths)
-            + disks(definition, paths) + devices(definition, paths) + control(paths)
-            + kernel(definition, boot) + (role == .incoming ? ["-incoming", "defer"] : [])
+            + disks(definition, paths) + devices(definition, paths) + sound(definition)
+            + control(paths) + kernel(definition, boot) + (role == .incoming ? ["-incoming", "defer"] : [])
     }
 
     private static func machine(_ definition: MachineDefinition, name: String, accelerator: Accelerator) -> [String] {
@@ -96,6 +97,19 @@ package struct QEMUArguments: Sendable {
             arguments += ["-device", "virtio-gpu-pci,addr=\(Slot.video)"]
         }
         return arguments
+    }
+
+    /// Played to nobody and recorded from silence, at the pace of real time: what is heard on one device would have to
+    /// move to the next.
+    private static func sound(_ definition: MachineDefinition) -> [String] {
+        switch definition.sound {
+        case .hda:
+            [
+                "-audiodev", "none,id=sound", "-device", "intel-hda,id=hda,addr=\(Slot.sound)",
+                "-device", "hda-duplex,bus=hda.0,cad=0,audiodev=sound",
+            ]
+        case nil: []
+        }
     }
 
     private static func control(_ paths: MachinePaths) -> [String] {

@@ -1,0 +1,212 @@
+#!/bin/bash
+# Builds the desktop guest (kernel, initrd, root disk, guest.json, packages to install) from Debian 12's packages.
+#   guests/desktop/build.sh OUTDIR
+# As root or, with user namespaces, as anybody; it changes nothing on the host. Packages come from the machine's own apt
+# sources and are kept in VMSYNC_GUEST_CACHE (default ~/.cache/vmsync/guests).
+set -euo pipefail
+export LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1700000000
+PATH=$PATH:/usr/sbin:/sbin
+
+readonly SUITE=bookworm
+readonly DISK_MEGABYTES=6144     # sparse: the sessions write some hundred megabytes at most
+readonly JOURNAL_MEGABYTES=64    # what mkfs gives a disk of this size by itself
+readonly FILESYSTEM_ID=0d9e1d6c-2c55-4b0e-9a53-5b9d0f5c7a11
+# The packages of the "install" session: they and whatever of theirs the guest lacks lie beside the disk.
+readonly TO_INSTALL="geany"
+
+# The system; X with one driver for all screens; a window manager; the programs of the sessions. No recommendations.
+readonly SYSTEM="systemd-sysv dbus dbus-daemon udev kmod iproute2 ifupdown isc-dhcp-client sudo less nano wget socat procps"
+readonly SCREEN="xserver-xorg-core xserver-xorg-input-libinput xinit x11-xserver-utils xfonts-base fonts-dejavu-core \
+fonts-liberation icewm xterm adwaita-icon-theme librsvg2-common"
+readonly PROGRAMS="netsurf-gtk mpv audacious alsa-utils sox ffmpeg gimp abiword mousepad gcc libc6-dev make"
+# What only this build uses: the helper's header files and what the kernel's scripts are made with.
+readonly BUILD_ONLY="xz-utils libx11-dev bc bison flex libelf-dev"
+
+# Loaded by the initrd, in this order, then by udev as devices are found.
+readonly BOOT_MODULES="virtio_pci virtio_blk crc32c_generic ext4"
+readonly MODULES="virtio_net virtio_input virtio_rng evdev button bochs snd_hda_intel snd_hda_codec_generic snd_seq_dummy \
+af_packet autofs4 fuse crc32c_intel"
+
+die() { echo "guests/desktop: $*" >&2; exit 1; }
+
+# say STEP: prints what begins now, after how long the step before it took.
+STEP=start STEP_START=
+say() {
+    local now; now=$(date +%s)
+    [ -z "$STEP_START" ] || printf '  (%d s)\n' $((now - STEP_START))
+    STEP=$1 STEP_START=$now
+    printf 'guests/desktop: %s' "$1"
+}
+
+# MARK: packages
+
+# The machine's own sources of Debian 12, one a line; other vendors' stay outside.
+debian_sources() {
+    # shellcheck disable=SC2016 # filled in by apt
+    apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' \
+        | grep " $SUITE" | sort -u
+}
+
+# Kernel and kernel sources are unpacked, not installed: the guest needs few of their files.
+fetch_kernel() {
+    say "fetching the kernel and its sources"
+    local kernel
+    kernel=$(apt-cache show --no-all-versions linux-image-amd64 | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p')
+    [ -n "$kernel" ] || die "this machine's apt sources offer no linux-image-amd64; run: apt-get update"
+    mkdir -p "$CACHE/kernel"
+    (cd "$CACHE/kernel" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" linux-source-6.1)
+    KERNEL_DEB=$(newest "$CACHE/kernel/$kernel"_*.deb)
+    SOURCE_DEB=$(newest "$CACHE"/kernel/linux-source-6.1_*.deb)
+}
+
+newest() { printf '%s\n' "$@" | sort -V | tail -n 1; }
+
+# MARK: the initrd
+
+# add_module NAME: appends the module, after all that it depends on, to the list of module files.
+add_module() {
+    local file dependency
+    file=$(find "$WORK/kernel/lib/modules" -name "${1//_/[-_]}.ko" -print -quit)
+    [ -n "$file" ] || return 0  # built in
+    grep -qsxF "$file" "$WORK/modules" && return
+    for dependency in $(tr '\0' '\n' < "$file" | sed -n 's/^depends=//p' | tr ',' ' '); do
+        add_module "$dependency"
+    done
+    echo "$file" >> "$WORK/modules"
+}
+
+unpack_kernel() {
+    say "unpacking the kernel"
+    local module
+    mkdir -p "$WORK/kernel" "$WORK/out"
+    dpkg-deb --fsys-tarfile "$KERNEL_DEB" | tar -x -C "$WORK/kernel" ./boot ./lib
+    cp "$WORK"/kernel/boot/vmlinuz-* "$WORK/out/vmlinuz"
+    for module in $BOOT_MODULES; do add_module "$module"; done
+    cp "$WORK/modules" "$WORK/boot-modules"
+    for module in $MODULES; do add_module "$module"; done
+}
+
+build_initrd() {
+    say "packing the initrd"
+    local root=$WORK/initrd module
+    mkdir -p "$root"/{bin,lib,proc,sys,dev,root}
+    while read -r module; do
+        cp "$module" "$root/lib/"
+        basename "$module"
+    done < "$WORK/boot-modules" > "$root/modules"
+    (cd "$CACHE/kernel" && apt-get -qq -o APT::Sandbox::User=root download busybox-static)
+    dpkg-deb --fsys-tarfile "$(newest "$CACHE"/kernel/busybox-static_*.deb)" | tar -x -C "$root" ./bin/busybox
+    ln -s busybox "$root/bin/sh"
+    install -m 755 "$HERE/initrd-init.sh" "$root/init"
+    find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+    (cd "$root" && find . | sort | cpio --quiet --reproducible -R 0:0 -H newc -o > "$WORK/out/initrd.img")
+}
+
+# MARK: the root disk
+
+# What furnish.sh needs inside the namespace, readable for whomever it runs as there.
+lay_out_supplies() {
+    local supplies=$WORK/supplies release
+    release=$(basename "$WORK"/kernel/lib/modules/*)
+    mkdir -p "$supplies/lib/modules/$release" "$supplies/install"
+    while read -r module; do
+        install -D -m 644 "$module" "$supplies/${module#"$WORK/kernel/"}"
+    done < "$WORK/modules"
+    cp "$WORK/kernel/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$supplies/lib/modules/$release/"
+    depmod -b "$supplies" "$release"
+    cp -r "$HERE/files" "$HERE"/{media.sh,kernel-tree.sh,window-facts.c} "$supplies/"
+    ln "$SOURCE_DEB" "$supplies/linux-source.deb" 2> /dev/null || cp "$SOURCE_DEB" "$supplies/linux-source.deb"
+    truncate -s "${DISK_MEGABYTES}M" "$WORK/out/disk.raw"
+    chmod -R a+rX "$WORK"
+    chmod a+rw "$WORK/out/disk.raw" "$supplies/install" "$CACHE/debs" "$CACHE/media"
+}
+
+# Fetched packages and made media are kept in the cache. The disk is filled inside mmdebstrap's namespace, where every
+# file still has its owner.
+build_disk() {
+    say "installing Debian, about two minutes (its log: $OUT/build.log)"
+    mkdir -p "$CACHE/debs" "$CACHE/media"
+    lay_out_supplies
+    local archives=/var/cache/apt/archives
+    debian_sources > "$WORK/sources.list"
+    [ -s "$WORK/sources.list" ] || die "this machine's apt has no sources of Debian 12 ($SUITE)"
+    # shellcheck disable=SC2016 # the hooks' $1 is the root folder
+    mmdebstrap --variant=minbase --architectures=amd64 --verbose \
+        --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+        --dpkgopt='path-exclude=/usr/share/gimp/2.0/help/*' --aptopt='APT::Install-Recommends "false"' \
+        --include="$(echo "$SYSTEM $SCREEN $PROGRAMS $BUILD_ONLY" | tr -s ' ' ,)" --skip=essential/unlink,cleanup/apt \
+        --setup-hook='mkdir -p "$1"'$archives --setup-hook="sync-in \"$CACHE/debs\" $archives" \
+        --customize-hook="sync-out $archives \"$CACHE/debs\"" \
+        --customize-hook="VMSYNC_SUPPLIES='$WORK/supplies' VMSYNC_MEDIA='$CACHE/media' VMSYNC_TO_INSTALL='$TO_INSTALL' \
+            VMSYNC_BUILD_ONLY='$BUILD_ONLY' bash '$HERE/furnish.sh' \"\$1\"" \
+        --customize-hook="mkfs.ext4 -q -F -b 4096 -m 0 -U $FILESYSTEM_ID -J size=$JOURNAL_MEGABYTES -L desktop -d \"\$1\" \
+            -E hash_seed=$FILESYSTEM_ID,lazy_itable_init=0,lazy_journal_init=0,nodiscard '$WORK/out/disk.raw'" \
+        "$SUITE" /dev/null - < "$WORK/sources.list" > "$OUT/build.log" 2>&1 \
+        || { tail -n 20 "$OUT/build.log" >&2; die "mmdebstrap failed; its whole log is $OUT/build.log"; }
+    mkdir -p "$WORK/out/install"
+    cp "$WORK"/supplies/install/*.deb "$WORK/out/install/"
+}
+
+# MARK: all together
+
+write_description() {
+    cat > "$WORK/out/guest.json" << JSON
+{
+    "arch": "x86_64",
+    "machine": "pc-q35-7.2",
+    "cpu": "Nehalem",
+    "cores": 2,
+    "memory_mb": 1024,
+    "sound": true,
+    "kernel": "vmlinuz",
+    "initrd": "initrd.img",
+    "disk": "disk.raw",
+    "disk_format": "raw",
+    "append": "console=tty0 quiet loglevel=3 panic=-1 mitigations=off consoleblank=0 vt.global_cursor_default=0"
+}
+JSON
+}
+
+# What decides whether the results are still good: the files of this folder. Packages stay as they were.
+stamp() { (cd "$HERE" && find . -type f | sort | xargs sha256sum) | sha256sum; }
+
+is_up_to_date() {
+    local file
+    for file in vmlinuz initrd.img disk.raw guest.json; do [ -s "$OUT/$file" ] || return 1; done
+    [ "$(cat "$OUT/stamp" 2> /dev/null)" = "$(stamp)" ]
+}
+
+clean_up() {
+    local status=$?
+    [ $status -eq 0 ] || echo "guests/desktop: failed while $STEP" >&2
+    rm -rf "$WORK"
+}
+
+main() {
+    [ $# -eq 1 ] || die "usage: build.sh OUTDIR"
+    HERE=$(cd "$(dirname "$0")" && pwd)
+    CACHE=${VMSYNC_GUEST_CACHE:-$HOME/.cache/vmsync/guests}/desktop
+    mkdir -p "$CACHE" "$1"
+    OUT=$(cd "$1" && pwd)
+    exec 9> "$CACHE/lock"
+    flock 9  # two builds at once would fetch into the same folder
+    if is_up_to_date; then
+        echo "guests/desktop: up to date in $OUT"
+        return
+    fi
+    mkdir -p "$CACHE/debs" "$CACHE/media"
+    WORK=$(mktemp -d "$OUT/.build.XXXXXX")
+    trap clean_up EXIT
+    fetch_kernel
+    unpack_kernel
+    build_initrd
+    build_disk
+    write_description
+    rm -rf "$OUT/stamp" "$OUT/install"
+    mv "$WORK"/out/* "$OUT/"
+    stamp > "$OUT/stamp"  # last: it vouches for all the others
+    say "done, in $OUT"$'\n'
+}
+
+main "$@"
