@@ -26,7 +26,7 @@ package final class Replica {
     let pages: UnitHashTable
     let parents: ParentPages
     let disks: [Disk]
-    let captured = CapturedPages()
+    let captured: CapturedPages
     let compressor = ZstdCompressor()
     let logger: Logger
 
@@ -45,6 +45,7 @@ package final class Replica {
         self.paths = paths
         self.logger = logger
         memory = try GuestMemory(path: paths.ram, size: definition.memory)
+        captured = CapturedPages(of: memory)
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
