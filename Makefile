@@ -67,5 +67,5 @@ guest-x86_64 guest-aarch64: guest-%: deps-demo
 # the folder.
 ramwatch: $(if $(wildcard Sources/ramwatch/ramwatch.c),$(RAMWATCH))
 
-$(RAMWATCH): Sources/ramwatch/ramwatch.c
+$(RAMWATCH): Sources/ramwatch/ramwatch.c Sources/CVMSyncLinux/include/dirty_tracking.h
 	cc -shared -fPIC -O2 -Wall -Werror -o $@ $< -ldl
