@@ -71,5 +71,5 @@ guest-desktop: deps-desktop
 # the folder.
 ramwatch: $(if $(wildcard Sources/ramwatch/ramwatch.c),$(RAMWATCH))
 
-$(RAMWATCH): Sources/ramwatch/ramwatch.c
+$(RAMWATCH): Sources/ramwatch/ramwatch.c Sources/CVMSyncLinux/include/dirty_tracking.h
 	cc -shared -fPIC -O2 -Wall -Werror -o $@ $< -ldl

@@ -10,6 +10,7 @@ final class EventFeed: Sendable {
 
     private struct State {
         var subscribers: [UInt64: Subscriber] = [:]
+        var observers: [UInt64: @Sendable (QMPEvent?) -> Void] = [:]
         var lastKey: UInt64 = 0
         var isFinished = false
     }
@@ -39,8 +40,28 @@ final class EventFeed: Sendable {
         return stream
     }
 
+    /// Calls `body` with each event from now on, and with nil at the end; at once if the feed has ended.
+    /// - Returns: what `removeObserver` takes.
+    func observe(_ body: @escaping @Sendable (QMPEvent?) -> Void) -> UInt64 {
+        let key: UInt64? = state.withLock { state in
+            guard !state.isFinished else { return nil }
+            state.lastKey += 1
+            state.observers[state.lastKey] = body
+            return state.lastKey
+        }
+        if key == nil { body(nil) }
+        return key ?? 0
+    }
+
+    func removeObserver(_ key: UInt64) {
+        _ = state.withLock { $0.observers.removeValue(forKey: key) }
+    }
+
     /// Gives `event` to all. One that is too far behind loses its oldest event, which is logged once per subscriber.
     func send(_ event: QMPEvent) {
+        // Observers first: they are who a moment matters to.
+        let observers = state.withLock { Array($0.observers.values) }
+        for observer in observers { observer(event) }
         let losers = state.withLock { state in
             state.subscribers.keys.count { key in Self.deliver(event, to: &state.subscribers[key]) }
         }
@@ -51,11 +72,12 @@ final class EventFeed: Sendable {
 
     /// Ends all streams after what they still hold.
     func finish() {
-        let subscribers = state.withLock { state in
+        let (subscribers, observers) = state.withLock { state in
             state.isFinished = true
-            defer { state.subscribers = [:] }
-            return Array(state.subscribers.values)
+            defer { (state.subscribers, state.observers) = ([:], [:]) }
+            return (Array(state.subscribers.values), Array(state.observers.values))
         }
+        for observer in observers { observer(nil) }
         // Outside the lock: finishing calls `remove`.
         for subscriber in subscribers { subscriber.continuation.finish() }
     }

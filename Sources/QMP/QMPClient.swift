@@ -24,7 +24,9 @@ package final class QMPClient: Sendable {
     /// Sends `command` and waits for its answer. Events that QEMU sent before the answer are already in the streams.
     /// - Throws: `QMPError`, or `CancellationError` when the task is cancelled; QEMU may carry out the command in
     ///   spite of `closed`, `timedOut` and a cancellation.
-    package func execute<Command: QMPCommand>(
+    ///
+    /// It stays on the caller's executor: each hop to another one would lie in the guest's pause.
+    package nonisolated(nonsending) func execute<Command: QMPCommand>(
         _ command: Command, timeout: Duration = QMPLimits.answerTimeout
     ) async throws -> Command.Response {
         try await session.execute(command, timeout: timeout, on: channel)
@@ -37,6 +39,14 @@ package final class QMPClient: Sendable {
     /// the connection ends.
     package func events() -> AsyncStream<QMPEvent> {
         session.feed.subscribe()
+    }
+
+    /// Calls `body` with each event from this call on, in their order, and with nil when the connection has ended; until
+    /// the observation is dropped.
+    ///
+    /// On the thread that reads from QEMU, before the streams and before answers that came later: `body` must not wait.
+    package func observe(_ body: @escaping @Sendable (QMPEvent?) -> Void) -> QMPObservation {
+        QMPObservation(of: session.feed, key: session.feed.observe(body))
     }
 
     /// Whether the connection has ended, for any reason.
@@ -54,4 +64,17 @@ package final class QMPClient: Sendable {
         // The future only says that the channel is closed; it fails when the event loops are shut down: an end too.
         try? await channel.closeFuture.get()
     }
+}
+
+/// A call of `QMPClient.observe` that goes on until this is dropped.
+package final class QMPObservation: Sendable {
+    private let feed: EventFeed
+    private let key: UInt64
+
+    init(of feed: EventFeed, key: UInt64) {
+        self.feed = feed
+        self.key = key
+    }
+
+    deinit { feed.removeObserver(key) }
 }

@@ -2,7 +2,7 @@ import NIOCore
 
 extension Session {
     /// Sends `command` in one write and waits for its answer.
-    func execute<Command: QMPCommand>(
+    nonisolated(nonsending) func execute<Command: QMPCommand>(
         _ command: Command, timeout: Duration, on channel: any Channel
     ) async throws -> Command.Response {
         let id = waiters.nextID()

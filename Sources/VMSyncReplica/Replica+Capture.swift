@@ -6,13 +6,15 @@ import VMSyncMachine
 package struct Capture {
     /// How the pages were found.
     package let method: TrackingMethod
-    /// The pages that were copied out, as rising runs.
+    /// The pages that were taken out, as rising runs.
     package let runs: [Range<Int>]
+    /// Whether the guest may run before this is sealed: the pages are copied. More than the buffer holds is not.
+    package let mayRun: Bool
     package let scan: Duration
     package let copy: Duration
     let frozen: [FrozenDisk]
 
-    /// How many pages were copied out.
+    /// How many pages were taken out.
     package var pages: Int { runs.reduce(0) { $0 + $1.count } }
 
     /// Ends the point in time of the disks, for a capture that is not sealed; `seal` does it by itself.
@@ -20,31 +22,59 @@ package struct Capture {
 }
 
 extension Replica {
-    /// Copies the pages written since the last sealed checkpoint out of the paused guest, and freezes the disks.
+    /// What can be done while the guest still runs, so that the pause is free of it.
+    package func prepareCapture() throws(VMSyncError) {
+        // Only after a seal that failed behind its decisive moment is there anything to finish.
+        try finishSealing()
+        captured.prepare()
+        // QEMU flushes the disks in the pause, and then finds little to flush.
+        for disk in disks { try disk.overlay.flush() }
+    }
+
+    /// Takes the pages written since the last sealed checkpoint out of the paused guest, and freezes the disks.
     ///
     /// This is inside the pause: it does nothing that can wait.
-    /// - Parameter tracker: armed since the last *sealed* checkpoint; nil when that isn't known, after a restart of the
-    ///   daemon or without support by the kernel. All memory is compared then; a tracker that is armed in the same pause
-    ///   serves the next capture.
-    package func capture(tracker: DirtyTracker?) throws(VMSyncError) -> Capture {
+    /// - Parameters:
+    ///   - tracker: armed since the last *sealed* checkpoint; nil when that isn't known, after a restart of the daemon or
+    ///     without support by the kernel. All memory is compared then; a tracker that is armed in the same pause serves
+    ///     the next capture.
+    ///   - found: runs of pages that differed from the last sealed checkpoint at some time since the tracker was armed,
+    ///     where it was armed later than at that checkpoint.
+    package func capture(tracker: DirtyTracker?, found: [Range<Int>] = []) throws(VMSyncError) -> Capture {
         let clock = ContinuousClock()
         let start = clock.now
-        // Only after a seal that failed behind its decisive moment is there anything to finish.
         try finishSealing()
         var runs: [Range<Int>] = []
         let method = try findWritten(tracker, into: &runs)
+        runs = Self.union(runs, found)
         let scanned = clock.now
-        captured.capture(runs, from: memory)
+        try captured.capture(runs)
         let frozen = try freezeDisks()
         return Capture(
-            method: method, runs: runs, scan: scanned - start, copy: clock.now - scanned, frozen: frozen)
+            method: method, runs: runs, mayRun: captured.isCopied, scan: scanned - start, copy: clock.now - scanned,
+            frozen: frozen)
     }
 
     /// The disks alone, of a VM that is shut down.
     package func captureDisks() throws(VMSyncError) -> Capture {
         try finishSealing()
-        captured.capture([], from: memory)
-        return Capture(method: .pagemap, runs: [], scan: .zero, copy: .zero, frozen: try freezeDisks())
+        captured.forget()
+        return Capture(
+            method: .pagemap, runs: [], mayRun: true, scan: .zero, copy: .zero, frozen: try freezeDisks())
+    }
+
+    /// Rising runs without overlap that hold what either of two such lists holds.
+    static func union(_ first: [Range<Int>], _ second: [Range<Int>]) -> [Range<Int>] {
+        guard !first.isEmpty, !second.isEmpty else { return first.isEmpty ? second : first }
+        var joined: [Range<Int>] = []
+        for run in (first + second).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = joined.last, run.lowerBound <= last.upperBound {
+                joined[joined.count - 1] = last.lowerBound..<max(last.upperBound, run.upperBound)
+            } else {
+                joined.append(run)
+            }
+        }
+        return joined
     }
 
     private func freezeDisks() throws(VMSyncError) -> [FrozenDisk] {
@@ -65,19 +95,22 @@ extension Replica {
             try tracker.takeWritten(into: &runs)
             return .pagemap
         }
-        runs = changedPages()
+        runs = try changedPages()
         return .compare
     }
 
-    /// Compares all memory with the hashes of the parent: the fallback, and in tests the oracle beside the tracker.
+    /// Compares all memory with the hashes of the parent: the fallback, and in tests the oracle beside the tracker. Of a
+    /// running guest it finds each page that differed during all of the call.
     /// - Returns: runs of the pages that differ, rising.
-    package func changedPages() -> [Range<Int>] {
+    package func changedPages() throws(VMSyncError) -> [Range<Int>] {
         var runs = RunCollector()
         var next = 0
-        // Holes read as zeros, and reading them through the mapping would fill them.
+        // Holes are zero.
         for populated in memory.populatedRuns() {
             for index in next..<populated.lowerBound where pages[index] != .zero { runs.add(index) }
-            for index in populated where pages[index] != UnitHash.page(memory.page(index)) { runs.add(index) }
+            try memory.forEach(populated) { index, page in
+                if pages[index] != UnitHash.page(page) { runs.add(index) }
+            }
             next = populated.upperBound
         }
         for index in next..<memory.units where pages[index] != .zero { runs.add(index) }
@@ -89,7 +122,9 @@ extension Replica {
     package func recomputedDigest() throws(VMSyncError) -> StateDigest {
         var memorySum: UInt128 = 0
         for run in memory.populatedRuns() {
-            for index in run { memorySum &+= UnitHash.placed(UnitHash.page(memory.page(index)), at: index).value }
+            try memory.forEach(run) { index, page in
+                memorySum &+= UnitHash.placed(UnitHash.page(page), at: index).value
+            }
         }
         var diskSums: [Hash128] = []
         for disk in disks { diskSums.append(try Self.recomputedSum(of: disk.overlay)) }

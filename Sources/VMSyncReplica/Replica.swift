@@ -30,7 +30,7 @@ package final class Replica {
     let bases: [BaseIndex?]
     /// Nil until a checkpoint is sealed, and after a pack was applied.
     var finder: ContentFinder?
-    let captured = CapturedPages()
+    let captured: CapturedPages
     let compressor = ZstdCompressor()
     /// What the pack sealed last is made of.
     package internal(set) var lastTally = PackTally()
@@ -51,6 +51,7 @@ package final class Replica {
         self.paths = paths
         self.logger = logger
         memory = try GuestMemory(path: paths.ram, size: definition.memory)
+        captured = CapturedPages(of: memory)
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)

@@ -9,6 +9,10 @@
 // is a mapping of two pages on the same file system, armed like the RAM, of which only the second was written since:
 // the daemon scans it and so knows, by a real write, whether tracking works on this kernel and this file system.
 //
+// Pages that the guest reports as free QEMU punches out of the file. The kernel keeps the write protection of a page that
+// is punched out and doesn't count the punch as a write, though the page is zero from then on. So fallocate() is watched
+// as well, and takes the protection off what it punched: to a scan those pages are written.
+//
 // Nothing here may stop QEMU: every failure is reported and the mapping is left as it was.
 
 #define _GNU_SOURCE
@@ -28,6 +32,14 @@
 #include "../CVMSyncLinux/include/dirty_tracking.h"
 
 typedef void *(*mmap_function)(void *, size_t, int, int, int, off_t);
+typedef int (*fallocate_function)(int, int, off_t, off_t);
+
+/// The mapping that is watched; start is NULL before there is one. Written once, before QEMU can punch anything.
+static struct {
+    int userfaultfd;
+    char *start;
+    size_t length;
+} watched;
 
 static int report_failure(const char *step) {
     const char *path = getenv("VMSYNC_RAMWATCH_REPORT");
@@ -108,6 +120,9 @@ static void watch_ram(void *start, size_t length, mmap_function real_mmap, const
         return;
     }
     // The descriptor stays open for the life of QEMU: closing it would end the watch.
+    watched.userfaultfd = descriptor;
+    watched.length = length;
+    watched.start = start;
     const char *report = getenv("VMSYNC_RAMWATCH_REPORT");
     FILE *file = report ? fopen(report, "w") : NULL;
     if (!file) return;
@@ -141,4 +156,42 @@ void *mmap(void *address, size_t length, int protection, int flags, int descript
 
 void *mmap64(void *address, size_t length, int protection, int flags, int descriptor, off_t offset) {
     return mmap_and_watch(address, length, protection, flags, descriptor, offset);
+}
+
+/// Takes the write protection off [offset, offset + length) of the file, as a write would.
+static void count_as_written(off_t offset, off_t length) {
+    if (!watched.start || offset < 0 || length <= 0 || (size_t)offset >= watched.length) return;
+    size_t rest = watched.length - (size_t)offset;
+    struct vmsync_uffdio_writeprotect range = {
+        .start = (uint64_t)(uintptr_t)watched.start + (uint64_t)offset,
+        .length = (size_t)length < rest ? (uint64_t)length : rest,
+        .mode = 0,
+    };
+    // Refused, the next scan misses the punch: then it is better that there is no watch.
+    if (ioctl(watched.userfaultfd, VMSYNC_UFFDIO_WRITEPROTECT, &range) != 0) {
+        report_failure("punch");
+        close(watched.userfaultfd);
+        watched.start = NULL;
+    }
+}
+
+static int fallocate_and_note(int descriptor, int mode, off_t offset, off_t length) {
+    static fallocate_function real_fallocate;
+    if (!real_fallocate) real_fallocate = (fallocate_function)dlsym(RTLD_NEXT, "fallocate64");
+    int result = real_fallocate(descriptor, mode, offset, length);
+    const char *ram_path = getenv("VMSYNC_RAM");
+    if (result == 0 && (mode & FALLOC_FL_PUNCH_HOLE) && ram_path && is_ram(descriptor, MAP_SHARED, ram_path)) {
+        int saved = errno;
+        count_as_written(offset, length);
+        errno = saved;
+    }
+    return result;
+}
+
+int fallocate(int descriptor, int mode, off_t offset, off_t length) {
+    return fallocate_and_note(descriptor, mode, offset, length);
+}
+
+int fallocate64(int descriptor, int mode, off_t offset, off_t length) {
+    return fallocate_and_note(descriptor, mode, offset, length);
 }

@@ -64,35 +64,86 @@ struct GuestMemoryTests {
         }
     }
 
-    @Test("captured pages stay what they were, in order")
-    func captured() throws {
+    @Test("is read without filling its holes")
+    func readHoles() throws {
         try with { memory in
-            let captured = CapturedPages()
-            for page in 0..<256 { memory.writablePage(page)[0] = UInt8(page) }
-            captured.capture([2..<4, 200..<201], from: memory)
-            for page in 0..<256 { memory.writablePage(page)[0] = 0 }
-            var seen: [Int: UInt8] = [:]
-            captured.forEach { index, page in seen[index] = page[0] }
-            #expect(captured.count == 3)
-            #expect(seen == [2: 2, 3: 3, 200: 200])
-            captured.forget()
-            captured.forEach { index, _ in Issue.record("page \(index) is left over") }
+            for page in [3, 100] { memory.writablePage(page)[5] = 7 }
+            var sum = 0
+            var seen: [Int] = []
+            try memory.forEach(0..<256) { index, page in
+                seen.append(index)
+                sum += page.reduce(0) { $0 + Int($1) }
+            }
+            #expect(seen == Array(0..<256))
+            #expect(sum == 14)
+            #expect(memory.populatedRuns() == [3..<4, 100..<101])
+            let pieces = memory.pieces(of: 2..<256)
+            #expect(pieces.map(\.pages) == [2..<3, 3..<4, 4..<100, 100..<101, 101..<256])
+            #expect(pieces.map(\.isHole) == [true, false, true, false, true])
+            #expect(memory.pieces(of: 4..<90).map(\.pages) == [4..<90])
         }
     }
 
-    @Test("many captured pages are followed by few")
-    func capturedGrowth() throws {
+    @Test("captured pages stay what they were, in order")
+    func captured() throws {
+        try with { memory in
+            let captured = CapturedPages(of: memory)
+            for page in 0..<256 { memory.writablePage(page)[0] = UInt8(page) }
+            try captured.capture([2..<4, 200..<201])
+            for page in 0..<256 { memory.writablePage(page)[0] = 0 }
+            var seen: [Int: UInt8] = [:]
+            try captured.forEach { index, page in seen[index] = page[0] }
+            #expect(captured.isCopied)
+            #expect(captured.count == 3)
+            #expect(seen == [2: 2, 3: 3, 200: 200])
+            captured.forget()
+            try captured.forEach { index, _ in Issue.record("page \(index) is left over") }
+        }
+    }
+
+    @Test("more than a bounded part is not copied but read when it is asked for; few pages are copied again")
+    func capturedBound() throws {
         try TestFolder.with(in: TestFolder.shared) { folder in
             let memory = try GuestMemory(path: folder + "/ram", size: 64 << 20)
-            let captured = CapturedPages()
-            for count in [1, 16384, 3, 5000, 1, 6000] {
-                memory.writablePage(count - 1)[9] = UInt8(truncatingIfNeeded: count)
-                captured.capture([0..<count], from: memory)
-                var last: UInt8 = 0
-                captured.forEach { index, page in if index == count - 1 { last = page[9] } }
-                #expect(last == UInt8(truncatingIfNeeded: count))
+            let captured = CapturedPages(of: memory)
+            for index in 0..<memory.units { memory.writablePage(index)[9] = UInt8(truncatingIfNeeded: index) }
+            for (count, isCopied) in [(1, true), (16384, false), (3, true), (4096, true), (4097, false)] {
+                let runs = [0..<count / 2, count / 2..<count].filter { !$0.isEmpty }
+                try captured.capture(runs)
+                #expect(captured.isCopied == isCopied)
+                memory.writablePage(0)[9] = 255
+                var next = 0
+                try captured.forEach { index, page in
+                    #expect(index == next)
+                    let expected = index == 0 && !isCopied ? 255 : UInt8(truncatingIfNeeded: index)
+                    if page[9] != expected { Issue.record("page \(index) holds \(page[9])") }
+                    next += 1
+                }
+                #expect(next == count)
+                memory.writablePage(0)[9] = 0
                 captured.forget()
             }
+        }
+    }
+
+    @Test("holes among captured pages are zero and take no copy, however many")
+    func capturedHoles() throws {
+        try TestFolder.with(in: TestFolder.shared) { folder in
+            let memory = try GuestMemory(path: folder + "/ram", size: 64 << 20)
+            let captured = CapturedPages(of: memory)
+            for index in [0, 9000] { memory.writablePage(index)[9] = 5 }
+            try captured.capture([0..<16384])
+            #expect(captured.isCopied)
+            #expect(captured.count == 2)
+            var indices = 0
+            var written: [Int] = []
+            try captured.forEach { index, page in
+                indices += 1
+                if !isZero(page) { written.append(index) }
+            }
+            #expect(indices == 16384)
+            #expect(written == [0, 9000])
+            #expect(memory.populatedRuns() == [0..<1, 9000..<9001])
         }
     }
 }

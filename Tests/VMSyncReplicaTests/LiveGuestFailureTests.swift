@@ -16,11 +16,15 @@ extension LiveGuestTests {
             let machine = try await host.launch()
             try await machine.resume()
             _ = try await WitnessLog.wait(host.paths.consoleLog, counter: 2)
-            try await machine.pause()
             let record = host.replica.record
+            let stopped = try await machine.stopAndSave()
             let capture = try host.replica.capture(tracker: nil)
             kill(machine.process.pid, SIGKILL)
-            let error = await #expect(throws: VMSyncError.self) { try await machine.saveDeviceState() }
+            let error = await #expect(throws: VMSyncError.self) {
+                // The state may have been sent before the end; then QEMU isn't missed before it is told to go on.
+                try await machine.waitUntilSaved(stopped)
+                try await machine.resume()
+            }
             print("killed: \(error.map(String.init(describing:)) ?? "")")
             #expect(error?.code == .machine)
             #expect(error?.message.contains("QEMU") == true)
@@ -49,12 +53,11 @@ extension LiveGuestTests {
             #expect(second.process == first.process)
             #expect(try await second.runState() == .running)
             for _ in 0..<2 {
-                try await second.pause()
-                let state = try await second.saveDeviceState()
-                let capture = try host.replica.capture(tracker: nil)
-                #expect(capture.method == .compare)
+                let live = try await host.replica.captureLive(
+                    of: second, tracker: nil, trackerIsCurrent: false, thenResume: false)
+                #expect(live.capture.method == .compare)
                 let header = host.header(qemu: second.version)
-                _ = try host.replica.seal(capture, deviceState: Array(state.readableBytesView), header: header)
+                _ = try host.replica.seal(live.capture, deviceState: live.deviceState, header: header)
                 #expect(try host.replica.recomputedDigest() == host.replica.record.digest)
                 try await second.resume()
             }
@@ -75,6 +78,25 @@ extension LiveGuestTests {
             }
             print("wrong state: \(error.map(String.init(describing:)) ?? "")")
             #expect(error?.code == .machine)
+            await machine.end()
+        }
+    }
+
+    @Test("that shuts down is not made a checkpoint of, and not let run again")
+    func shutDown() async throws {
+        let guest = try await SmallGuest.find(.x86_64)
+        try await GuestHost.with(guest, vm: .random()) { host in
+            let machine = try await host.launch()
+            try await machine.resume()
+            _ = try await WitnessLog.wait(host.paths.consoleLog, counter: 2)
+            try await machine.pressPowerButton()
+            let deadline = ContinuousClock.now + .seconds(60)
+            while try await machine.runState() != .shutdown, ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            let error = await #expect(throws: VMSyncError.self) { try await machine.stopAndSave() }
+            #expect(error?.code == .shutDown)
+            #expect(try await machine.runState() == .shutdown)
             await machine.end()
         }
     }

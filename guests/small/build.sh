@@ -11,7 +11,7 @@ PATH=$PATH:/usr/sbin:/sbin
 readonly DISK_MEGABYTES=256   # room for tests that write; the file is sparse
 readonly JOURNAL_MEGABYTES=4  # the least ext4 takes: a journal that wraps early keeps the set of changed blocks small
 readonly FILESYSTEM_ID=6f0f64a5-5b0c-4b44-8a05-76d2c3a2c0de  # fixed, so that equal inputs give an equal image
-readonly MODULES="virtio_pci virtio_blk virtio_net virtio_input virtio_rng evdev"
+readonly MODULES="virtio_pci virtio_blk virtio_net virtio_input virtio_rng virtio_balloon evdev"
 
 die() { echo "guests/small: $*" >&2; exit 1; }
 

@@ -27,8 +27,16 @@ struct vmsync_uffdio_register {
     uint64_t ioctls;
 };
 
+/// mode 0 takes the protection off.
+struct vmsync_uffdio_writeprotect {
+    uint64_t start;
+    uint64_t length;
+    uint64_t mode;
+};
+
 #define VMSYNC_UFFDIO_API _IOWR(0xAA, 0x3F, struct vmsync_uffdio_api)
 #define VMSYNC_UFFDIO_REGISTER _IOWR(0xAA, 0x00, struct vmsync_uffdio_register)
+#define VMSYNC_UFFDIO_WRITEPROTECT _IOWR(0xAA, 0x06, struct vmsync_uffdio_writeprotect)
 
 /// A run of pages of one category: [start, end) in bytes of the scanned process's address space.
 struct vmsync_page_region {

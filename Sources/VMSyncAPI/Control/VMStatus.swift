@@ -109,7 +109,8 @@ package struct MachineStatus: Sendable, Codable, Hashable {
 /// What one checkpoint cost.
 package struct CheckpointMetrics: Sendable, Codable, Hashable {
     package var sequence: Sequence
-    /// From the order to stop until the guest ran again, or until all was captured; milliseconds.
+    /// From the guest's last instruction before to its first after, as QEMU saw it, or until all was captured;
+    /// milliseconds.
     package var pauseMilliseconds: Double
     package var packBytes: Int
     /// Pages and blocks in the pack.

@@ -15,74 +15,59 @@ extension VMHost {
     /// One checkpoint of the running guest: paused as shortly as possible, encoded when it runs again.
     func checkpoint() async throws {
         nextCheckpoint = .now + environment.checkpointInterval
-        var watch = Stopwatch()
-        let captured = try await pauseAndCapture(&watch, thenResume: true)
-        let sealed = try seal(captured, kind: .live, &watch)
-        try await upload(sealed, steps: watch.steps, captured: captured)
-    }
-
-    /// What came out of a pause.
-    private struct Captured {
-        let capture: Capture
-        let state: [UInt8]
-        /// From the order to stop until the guest ran again, or until all was captured; milliseconds.
-        let pause: Double
-    }
-
-    /// Stops the guest and takes out of it what is new. On failure it runs again.
-    private func pauseAndCapture(
-        _ watch: inout Stopwatch, thenResume: Bool
-    ) async throws -> Captured {
-        guard let machine, let replica else { throw VMSyncError(.wrongState, "the VM doesn't run here") }
-        try Fault.point("before-pause")
-        watch.skip()
-        let start = ContinuousClock.now
-        try await machine.pause()
-        watch.lap("stop")
+        let made: Made
         do {
-            try Fault.point(thenResume ? "paused" : "departure-paused")
-            async let saving = machine.saveDeviceState()
-            let isCurrent = trackerIsCurrent
-            if !isCurrent { try tracker?.arm() }
-            trackerIsCurrent = false
-            let capture = try replica.capture(tracker: isCurrent ? tracker : nil)
-            watch.skip()
-            watch.set("scan", capture.scan)
-            watch.set("copy", capture.copy)
-            let state: ByteBuffer
-            do {
-                state = try await saving
-                watch.lap("device_state")
-                try Fault.point(thenResume ? "captured" : "departure-captured")
-                if thenResume {
-                    try await machine.resume()
-                    watch.lap("continue")
-                }
-            } catch {
-                capture.release()
-                throw error
-            }
-            let pause = (ContinuousClock.now - start).milliseconds
-            return Captured(capture: capture, state: Array(buffer: state), pause: pause)
+            made = try await makeLive(thenResume: true)
+        } catch let error as VMSyncError where error.code == .shutDown {
+            // No failure: its disks are saved next.
+            if let machine { guestDidShutDown(machine) }
+            return
+        }
+        try await upload(made.sealed, made: made)
+    }
+
+    /// A checkpoint that was made of the running guest.
+    private struct Made {
+        let sealed: SealedCheckpoint
+        let live: LiveCapture
+        /// Milliseconds by name.
+        let steps: [String: Double]
+    }
+
+    /// Takes what is new out of the guest and makes a pack of it. On failure the guest runs on.
+    /// - Parameter thenResume: false leaves the guest stopped.
+    private func makeLive(thenResume: Bool) async throws -> Made {
+        guard let machine, let replica else { throw VMSyncError(.wrongState, "the VM doesn't run here") }
+        let isCurrent = trackerIsCurrent
+        trackerIsCurrent = false
+        if !isCurrent { checkTracker() }
+        var live = try await replica.captureLive(
+            of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: thenResume)
+        if !thenResume { machineState = .held }
+        var watch = Stopwatch()
+        let sealed = try await replica.sealLive(
+            &live, of: machine, header: try header(.live), thenResume: thenResume)
+        trackerIsCurrent = tracker != nil
+        watch.lap("encode")
+        return Made(sealed: sealed, live: live, steps: live.pause.parts.merging(watch.steps) { $1 })
+    }
+
+    /// A tracker that failed is done without: all memory is compared then.
+    private func checkTracker() {
+        do {
+            try tracker?.arm()
         } catch {
-            // A QEMU that died can't continue; its end is noted elsewhere.
-            try? await machine.resume()
-            throw error
+            tracker = nil
+            trackingProblem = error.message
+            logger.warning("comparing all memory at each checkpoint from here on: \(error.message)")
         }
     }
 
-    private func seal(
-        _ captured: Captured, kind: Manifest.Kind, _ watch: inout Stopwatch
-    ) throws -> SealedCheckpoint {
+    private func header(_ kind: Manifest.Kind) throws -> CheckpointHeader {
         guard let replica, let tenure else { throw VMSyncError(.bug, "a checkpoint without a tenure") }
-        let header = CheckpointHeader(
+        return CheckpointHeader(
             kind: kind, epoch: tenure.epoch, device: environment.me.id, created: Date().timeIntervalSince1970,
             qemu: machine?.version ?? replica.record.qemu ?? "")
-        watch.skip()
-        let sealed = try replica.seal(captured.capture, deviceState: captured.state, header: header)
-        trackerIsCurrent = tracker != nil
-        watch.lap("encode")
-        return sealed
     }
 
     // MARK: Upload
@@ -92,17 +77,15 @@ extension VMHost {
         guard let sealed = waitingCheckpoints.first else { return }
         // The last one under a tenure decides what becomes of the lease too.
         if sealed.sequence == tenure?.departure?.sequence { return try await settleDeparture() }
-        try await upload(sealed, steps: [:], captured: nil)
+        try await upload(sealed, made: nil)
     }
 
-    private func upload(
-        _ sealed: SealedCheckpoint, steps: [String: Double], captured: Captured?
-    ) async throws {
+    private func upload(_ sealed: SealedCheckpoint, made: Made?) async throws {
         publish()
         var watch = Stopwatch()
         try await commit(sealed, then: .keep)
         watch.lap("send")
-        if let captured { note(sealed, captured, steps: steps.merging(watch.steps) { $1 }) }
+        if let made { note(made, sending: watch.steps) }
     }
 
     private func commit(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
@@ -128,7 +111,7 @@ extension VMHost {
 
     func handOver(_ pending: SwitchID) async throws {
         do {
-            try await depart(kind: .live, then: .move(pending))
+            try await depart(then: .move(pending))
         } catch {
             let reason = Reason(VMSyncError(error))
             // If the lease has moved already, this is refused, and the record will say so.
@@ -147,17 +130,16 @@ extension VMHost {
     }
 
     /// Saves the VM and stops it here; it goes on from there on any device.
-    func suspend() async throws { try await depart(kind: .live, then: .release) }
+    func suspend() async throws { try await depart(then: .release) }
 
     /// Saves the disks of a guest that has shut itself down. Its QEMU stays until the server has them: a restarted daemon
     /// knows by it that the guest went in good order.
     func sealOff() async throws {
         guard let replica else { return }
-        var watch = Stopwatch()
         try noteDeparture(replica.record.sequence.next, then: .release, isOff: true)
         try Fault.point("guest-off")
-        let capture = Captured(capture: try replica.captureDisks(), state: [], pause: 0)
-        let sealed = try seal(capture, kind: .off, &watch)
+        let header = try header(.off)
+        let sealed = try replica.seal(try replica.captureDisks(), deviceState: [], header: header)
         try Fault.point("off-sealed")
         try await commitLast(sealed, then: .release)
         try await departed()
@@ -165,17 +147,12 @@ extension VMHost {
 
     /// The last checkpoint here. From the pause on the guest stays stopped until the server has said where the VM is:
     /// if no answer comes, `settleDeparture` asks again, and it runs on only when it is sure to be ours.
-    private func depart(kind: Manifest.Kind, then: AfterCommit) async throws {
+    private func depart(then: AfterCommit) async throws {
         guard let replica else { return }
-        var watch = Stopwatch()
         try noteDeparture(replica.record.sequence.next, then: then)
-        let stoppedAt = HostClock.milliseconds
-        let sealed: SealedCheckpoint
-        let captured: Captured
+        let made: Made
         do {
-            captured = try await pauseAndCapture(&watch, thenResume: false)
-            machineState = .held
-            sealed = try seal(captured, kind: kind, &watch)
+            made = try await makeLive(thenResume: false)
         } catch {
             // Nothing was sent: the lease is ours as before.
             try saveTenure(tenure.map { Tenure(epoch: $0.epoch, departure: nil) })
@@ -186,9 +163,9 @@ extension VMHost {
             throw error
         }
         try Fault.point("departure-sealed")
-        watch.skip()
+        var watch = Stopwatch()
         do {
-            try await commitLast(sealed, then: then)
+            try await commitLast(made.sealed, then: then)
         } catch let error as VMSyncError where error.code == .unavailable || error.code == .cancelled {
             throw error
         } catch {
@@ -196,10 +173,8 @@ extension VMHost {
             throw error
         }
         watch.lap("send")
-        note(sealed, captured, steps: watch.steps)
-        if case .move(let pending) = then {
-            await reportDeparture(pending, sealed: sealed, steps: watch.steps, stoppedAt: stoppedAt)
-        }
+        note(made, sending: watch.steps)
+        if case .move(let pending) = then { await reportDeparture(pending, made, sending: watch.steps) }
         try await departed()
     }
 
@@ -222,12 +197,12 @@ extension VMHost {
         try saveTenure(Tenure(epoch: tenure.epoch, departure: departure))
     }
 
-    private func reportDeparture(
-        _ pending: SwitchID, sealed: SealedCheckpoint, steps: [String: Double], stoppedAt: Double
-    ) async {
-        var report = steps
-        report["pack_bytes"] = Double(sealed.packBytes)
-        report["stopped_at"] = stoppedAt
+    private func reportDeparture(_ pending: SwitchID, _ made: Made, sending: [String: Double]) async {
+        var report = made.steps.merging(sending) { $1 }
+        report["pack_bytes"] = Double(made.sealed.packBytes)
+        // The same moment by the clock that the target may share.
+        let since = Date().timeIntervalSince1970 * 1000 - made.live.pause.start
+        report["stopped_at"] = HostClock.milliseconds - since
         report["source_clock"] = HostClock.tag(bootID: environment.bootID)
         _ = try? await environment.client.answer(.report(report), to: pending, of: id)
     }
@@ -284,11 +259,12 @@ extension VMHost {
         machineState = .running
     }
 
-    private func note(_ sealed: SealedCheckpoint, _ captured: Captured, steps: [String: Double]) {
+    private func note(_ made: Made, sending: [String: Double]) {
         if metrics.count >= Self.metricsKept { metrics.removeFirst(metrics.count - Self.metricsKept + 1) }
         metrics.append(
             CheckpointMetrics(
-                sequence: sealed.sequence, pauseMilliseconds: captured.pause, packBytes: sealed.packBytes,
-                units: sealed.units, dirtyPages: captured.capture.pages, steps: steps))
+                sequence: made.sealed.sequence, pauseMilliseconds: made.live.pause.length,
+                packBytes: made.sealed.packBytes, units: made.sealed.units, dirtyPages: made.live.capture.pages,
+                steps: made.steps.merging(sending) { $1 }))
     }
 }

@@ -72,7 +72,9 @@ extension VMHost {
         watch(found)
         startTracking(found)
         switch runState {
-        case .shutdown:
+        case .shutdown,
+            // Shut down while it was stopped for a checkpoint.
+            .postMigrate where tenure.departure?.kind == .off:
             guestShutDown = true
             machineState = .shutDown
         case .running:
@@ -124,7 +126,7 @@ extension VMHost {
         }
     }
 
-    private func guestDidShutDown(_ which: Machine) {
+    func guestDidShutDown(_ which: Machine) {
         guard which === machine else { return }
         guestShutDown = true
         if machineState == .running { machineState = .shutDown }

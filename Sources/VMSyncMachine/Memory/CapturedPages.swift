@@ -1,87 +1,153 @@
 import VMSyncCheckpoint
+import VMSyncCore
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
-
-/// Pages copied out of a paused guest, to be encoded when it runs again.
+/// Pages taken out of a paused guest, to be encoded when it runs again.
 ///
-/// Owned by one replica and used from its thread only. The memory is kept from one checkpoint to the next; it is given
-/// back when a checkpoint needed far less.
+/// What is copied is bounded. Where more was written, as before the first checkpoint after booting, nothing is copied:
+/// the guest stays paused, and the pages are read window by window as they are encoded. So the host never holds a second
+/// copy of the guest's memory.
+///
+/// Owned by one replica and used from its thread only. The buffer is kept from one checkpoint to the next.
 package final class CapturedPages {
-    /// Kept at least, so that ordinary checkpoints allocate nothing: 1,500 pages a second is a desktop playing a video.
-    private static let pagesKept = 4096
+    /// Copied at least, whatever the size of the memory: 1,500 pages a second is a desktop playing a video.
+    private static let copiedAtLeast = 4096
+    /// The part of the memory that is copied at most.
+    private static let copiedPart = 0.03
+    /// Pages read at once from a guest that stays paused; 4 MiB.
+    private static let windowPages = 1024
+    /// Runs from this length on are looked through for holes, at two calls of the kernel each. What a guest reports as
+    /// free comes in pieces of at least 2 MiB.
+    private static let holePages = 32
 
-    /// Rising, without overlap.
-    package private(set) var runs: [Range<Int>] = []
-    package private(set) var count = 0
-    /// How many pages lie before each run.
-    private var offsets: [Int] = []
-    private var storage: UnsafeMutableRawBufferPointer
-
-    package init() { storage = Self.allocate(pages: Self.pagesKept) }
-
-    deinit { storage.deallocate() }
-
-    private static func allocate(pages: Int) -> UnsafeMutableRawBufferPointer {
-        .allocate(byteCount: pages * Unit.size, alignment: Unit.size)
+    /// A part of what was captured, rising. A hole of the memory's file needs no copy: it is zero.
+    private struct Piece {
+        var pages: Range<Int>
+        var isHole: Bool
+        /// Where it begins in the copy, in pages.
+        var first = 0
     }
 
-    /// Copies `runs` out of `memory`; what was captured before is forgotten.
-    package func capture(_ runs: [Range<Int>], from memory: GuestMemory) {
-        self.runs = runs
-        count = 0
-        offsets.removeAll(keepingCapacity: true)
+    private let memory: GuestMemory
+    /// Pages that are copied at most.
+    private let limit: Int
+    private var pieces: [Piece] = []
+    private var buffer: UnsafeMutableRawBufferPointer
+    private let zeros: UnsafeMutableRawBufferPointer
+    /// Pages captured, without those of holes.
+    package private(set) var count = 0
+    /// Whether the pages are copied. If not, the guest must stay paused until the last `forEach`.
+    package private(set) var isCopied = true
+
+    package init(of memory: GuestMemory) {
+        self.memory = memory
+        limit = min(memory.units, max(Self.copiedAtLeast, Int(Double(memory.units) * Self.copiedPart)))
+        buffer = Self.allocate(pages: 0)
+        zeros = Self.allocate(pages: 1)
+    }
+
+    deinit {
+        buffer.deallocate()
+        zeros.deallocate()
+    }
+
+    /// Zeroed, and so in memory: the first touch of a page takes its time, which must not lie in a pause.
+    private static func allocate(pages: Int) -> UnsafeMutableRawBufferPointer {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: pages * Unit.size, alignment: Unit.size)
+        buffer.initializeMemory(as: UInt8.self, repeating: 0)
+        return buffer
+    }
+
+    /// Makes the buffer, which a standby doesn't need; before the pause, so that it isn't made in it.
+    package func prepare() {
+        guard buffer.count < limit * Unit.size else { return }
+        buffer.deallocate()
+        buffer = Self.allocate(pages: limit)
+    }
+
+    /// Takes `runs`, which rise without overlap; what was captured before is forgotten.
+    package func capture(_ runs: [Range<Int>]) throws(VMSyncError) {
+        prepare()
+        pieces.removeAll(keepingCapacity: true)
         for run in runs {
-            offsets.append(count)
-            count += run.count
+            if run.count < Self.holePages {
+                pieces.append(Piece(pages: run, isHole: false))
+            } else {
+                for piece in memory.pieces(of: run) { pieces.append(Piece(pages: piece.pages, isHole: piece.isHole)) }
+            }
         }
-        fit(count)
-        var offset = 0
-        for run in runs {
-            let source = memory.pages(run)
-            UnsafeMutableRawBufferPointer(rebasing: storage[offset..<offset + source.count]).copyMemory(from: source)
-            offset += source.count
+        count = 0
+        for piece in pieces.indices where !pieces[piece].isHole {
+            pieces[piece].first = count
+            count += pieces[piece].pages.count
+        }
+        isCopied = count <= limit
+        if isCopied { try copy() }
+    }
+
+    private func copy() throws(VMSyncError) {
+        for piece in pieces where !piece.isHole {
+            let start = piece.first * Unit.size
+            let end = start + piece.pages.count * Unit.size
+            try memory.read(piece.pages, into: UnsafeMutableRawBufferPointer(rebasing: buffer[start..<end]))
         }
     }
 
     /// Hands out each page with its index, rising.
-    package func forEach<Failure>(_ body: (Int, UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
-        var offset = 0
-        for run in runs {
-            for index in run {
-                try body(index, UnsafeRawBufferPointer(rebasing: storage[offset..<offset + Unit.size]))
-                offset += Unit.size
+    package func forEach(
+        _ body: (Int, UnsafeRawBufferPointer) throws(VMSyncError) -> Void
+    ) throws(VMSyncError) {
+        for piece in pieces {
+            if piece.isHole {
+                for index in piece.pages { try body(index, UnsafeRawBufferPointer(zeros)) }
+            } else if isCopied {
+                try hand(out: piece.pages, from: piece.first * Unit.size, to: body)
+            } else {
+                try handOutWindows(of: piece.pages, to: body)
             }
         }
     }
 
-    /// Page `index` as it was captured; nil if it wasn't.
+    /// Page `index` as it was captured; nil if it wasn't, or is a hole.
     package func page(_ index: Int) -> UnsafeRawBufferPointer? {
-        guard let run = IndexRuns.find(index, in: runs) else { return nil }
-        let start = (offsets[run] + index - runs[run].lowerBound) * Unit.size
-        return UnsafeRawBufferPointer(rebasing: storage[start..<start + Unit.size])
+        var (low, high) = (0, pieces.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if pieces[middle].pages.upperBound <= index { low = middle + 1 } else { high = middle }
+        }
+        guard low < pieces.count, pieces[low].pages.contains(index), !pieces[low].isHole else { return nil }
+        // Not copied, the guest is paused: its memory is what was captured.
+        guard isCopied else { return memory.page(index) }
+        let start = (pieces[low].first + index - pieces[low].pages.lowerBound) * Unit.size
+        return UnsafeRawBufferPointer(rebasing: buffer[start..<start + Unit.size])
     }
 
-    /// Forgets the pages. The guest runs again, so there is time to give memory back that an ordinary checkpoint, of a
-    /// small part of this one, doesn't need.
+    private func handOutWindows(
+        of pages: Range<Int>, to body: (Int, UnsafeRawBufferPointer) throws(VMSyncError) -> Void
+    ) throws(VMSyncError) {
+        var next = pages.lowerBound
+        while next < pages.upperBound {
+            let window = next..<min(next + min(Self.windowPages, limit), pages.upperBound)
+            try memory.read(
+                window, into: UnsafeMutableRawBufferPointer(rebasing: buffer[0..<window.count * Unit.size]))
+            try hand(out: window, from: 0, to: body)
+            next = window.upperBound
+        }
+    }
+
+    /// The pages stand in the buffer from byte `start` on.
+    private func hand(
+        out pages: Range<Int>, from start: Int, to body: (Int, UnsafeRawBufferPointer) throws(VMSyncError) -> Void
+    ) throws(VMSyncError) {
+        for (number, index) in pages.enumerated() {
+            let offset = start + number * Unit.size
+            try body(index, UnsafeRawBufferPointer(rebasing: buffer[offset..<offset + Unit.size]))
+        }
+    }
+
+    /// Forgets the pages; the guest may run.
     package func forget() {
-        let isTooLarge = held > Self.pagesKept && count < held / 8
-        runs = []
+        pieces.removeAll(keepingCapacity: true)
         count = 0
-        if isTooLarge { resize(to: Self.pagesKept) }
-    }
-
-    private var held: Int { storage.count / Unit.size }
-
-    private func fit(_ pages: Int) {
-        if pages > held { resize(to: pages + pages / 4) }
-    }
-
-    private func resize(to pages: Int) {
-        storage.deallocate()
-        storage = Self.allocate(pages: pages)
+        isCopied = true
     }
 }

@@ -4,7 +4,7 @@ import Synchronization
 import VMSyncCheckpoint
 import VMSyncCore
 
-/// The unix socket into which a paused QEMU writes its device state; one connection is one state.
+/// The unix socket into which QEMU writes its device state; one connection is one state.
 ///
 /// Made once per VM, so that a pause contains no setting up. A connection that nobody expects is closed, so a state that
 /// came too late is never taken for the next one.
@@ -12,6 +12,8 @@ package final class DeviceStateReceiver: Sendable {
     private let group: any EventLoopGroup
     private let listener = Mutex<(any Channel)?>(nil)
     private let expected = Mutex<EventLoopPromise<ByteBuffer>?>(nil)
+    /// Bytes of the last state: the next one is gathered in a buffer that holds as many, so that it is never moved.
+    private let lastBytes = Atomic(1 << 20)
 
     package static func listen(path: String, group: any EventLoopGroup) async throws -> DeviceStateReceiver {
         let receiver = DeviceStateReceiver(group: group)
@@ -63,7 +65,10 @@ package final class DeviceStateReceiver: Sendable {
     private func accept(_ channel: any Channel) -> EventLoopFuture<Void> {
         channel.eventLoop.makeCompletedFuture {
             guard let promise = expected.withLock({ $0.take() }) else { throw CancellationError() }
-            try channel.pipeline.syncOperations.addHandler(StateCollector(promise))
+            let last = lastBytes.load(ordering: .relaxed)
+            promise.futureResult.whenSuccess { self.lastBytes.store($0.readableBytes, ordering: .relaxed) }
+            // An eighth more: parts of the screen that change while it is sent come twice.
+            try channel.pipeline.syncOperations.addHandler(StateCollector(promise, capacity: last + last / 8))
         }
     }
 }
@@ -72,13 +77,16 @@ package final class DeviceStateReceiver: Sendable {
 private final class StateCollector: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     private let state: EventLoopPromise<ByteBuffer>
-    private var collected = ByteBuffer()
+    private var collected: ByteBuffer
 
-    init(_ state: EventLoopPromise<ByteBuffer>) { self.state = state }
+    init(_ state: EventLoopPromise<ByteBuffer>, capacity: Int) {
+        self.state = state
+        collected = ByteBufferAllocator().buffer(capacity: capacity)
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var part = unwrapInboundIn(data)
-        if collected.readableBytes == 0 { collected = part } else { collected.writeBuffer(&part) }
+        collected.writeBuffer(&part)
         if collected.readableBytes > Limits.deviceStateMax {
             state.fail(
                 VMSyncError(.machine, "QEMU's device state is larger than \(ByteCount(Limits.deviceStateMax))"))

@@ -14,8 +14,8 @@ package final class Machine: Sendable {
     package let process: QEMUProcess
     package let paths: MachinePaths
     package let qmp: QMPClient
-    private let receiver: DeviceStateReceiver
-    private let group: any EventLoopGroup
+    let receiver: DeviceStateReceiver
+    let group: any EventLoopGroup
 
     init(
         process: QEMUProcess, paths: MachinePaths, qmp: QMPClient, receiver: DeviceStateReceiver,
@@ -38,24 +38,6 @@ package final class Machine: Sendable {
     /// Pauses the guest. When it returns, no instruction runs and every disk request has been answered.
     package func pause() async throws {
         try await during("pausing the guest") { _ = try await self.qmp.execute(QMPStop(), timeout: Self.answerLimit) }
-    }
-
-    package func resume() async throws {
-        try await during("continuing the guest") {
-            _ = try await self.qmp.execute(QMPContinue(), timeout: Self.answerLimit)
-        }
-    }
-
-    /// The state of all devices of the paused guest, without its RAM. The guest may continue afterwards.
-    package func saveDeviceState() async throws -> ByteBuffer {
-        try await during("saving the device state") {
-            let events = self.qmp.events()
-            let expectation = self.receiver.expect()
-            defer { expectation.cancel() }
-            _ = try await self.qmp.execute(QMPMigrate(uri: "unix:\(self.paths.stateOut)"))
-            try await self.waitForMigration(events)
-            return try await expectation.state()
-        }
     }
 
     /// Makes a QEMU that was launched with the role `incoming` ready to take device state.
@@ -109,7 +91,7 @@ package final class Machine: Sendable {
     }
 
     /// Why the migration failed, by QEMU's answer or, if it ended over it, by its last words.
-    private func migrationFailure() async -> VMSyncError {
+    func migrationFailure() async -> VMSyncError {
         if let answer = try? await qmp.execute(QMPQueryMigrate()) {
             return VMSyncError(.machine, "QEMU failed: \(answer.errorDescription ?? "no reason given")")
         }
@@ -117,16 +99,19 @@ package final class Machine: Sendable {
         return VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
     }
 
-    private func during<Result: Sendable>(
+    func during<Result: Sendable>(
         _ action: String, _ body: @Sendable @escaping () async throws -> Result
     ) async throws -> Result {
         do {
             return try await withDeadline(Self.answerLimit, action, body)
-        } catch let error as QMPError {
-            let words = process.isAlive ? "\(error)" : "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))"
-            throw VMSyncError(.machine, "\(action): \(words)", hint: "see \(paths.qemuLog)")
         } catch {
-            throw VMSyncError(error, during: action)
+            throw translated(error, during: action)
         }
+    }
+
+    func translated(_ error: any Error, during action: String) -> VMSyncError {
+        guard let error = error as? QMPError else { return VMSyncError(error, during: action) }
+        let words = process.isAlive ? "\(error)" : "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))"
+        return VMSyncError(.machine, "\(action): \(words)", hint: "see \(paths.qemuLog)")
     }
 }

@@ -1,0 +1,113 @@
+import Foundation
+import Testing
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+import VMSyncReplica
+import VMSyncTestSupport
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+extension LiveGuestTests {
+    /// Written by the guest and freed again: far more than it writes by itself.
+    private static let filled = 48 << 20
+
+    @Test("frees memory, which becomes holes here and zeros at the standby, and is not sent")
+    func freePages() async throws {
+        let guest = try await SmallGuest.find(.x86_64)
+        let vm = VMID.random()
+        try await TestFolder.with { folder in
+            let ramwatch = try await Ramwatch.build(in: folder)
+            try await GuestHost.with(guest, vm: vm, ramwatch: ramwatch) { source in
+                try await GuestHost.with(guest, vm: vm, ramwatch: ramwatch) { target in
+                    try await freePages(on: source, followedBy: target)
+                }
+            }
+        }
+    }
+
+    private func freePages(on source: GuestHost, followedBy target: GuestHost) async throws {
+        let machine = try await source.launch()
+        let tracker = try source.tracker(of: machine)
+        try await machine.resume()
+        _ = try await WitnessLog.wait(source.paths.consoleLog, counter: 3)
+        try await type("head -c \(Self.filled) /dev/urandom > /tmp/fill; echo filled", on: source)
+        try await waitFor("filled", on: source)
+        try await seal(machine, on: source, tracker, isCurrent: false)
+        try source.send(to: target)
+        let full = try storedBytes(source)
+        let followed = try storedBytes(target)
+
+        try await type("rm /tmp/fill", on: source)
+        try await waitUntil("the guest's free memory is given back") {
+            try storedBytes(source) < full - Self.filled * 3 / 4
+        }
+        let sealed = try await seal(machine, on: source, tracker, isCurrent: true)
+        #expect(try source.replica.recomputedDigest() == source.replica.record.digest)
+        #expect(sealed.packBytes < Self.filled / 16, "what was freed is not sent")
+        try source.send(to: target)
+        #expect(try target.replica.recomputedDigest() == source.replica.record.digest)
+        #expect(try storedBytes(target) < followed - Self.filled * 3 / 4)
+
+        // Written and freed between two checkpoints.
+        try await machine.resume()
+        try await type("head -c \(Self.filled) /dev/urandom > /tmp/fill; echo again", on: source)
+        try await waitFor("again", on: source)
+        let filled = try storedBytes(source)
+        try await type("rm /tmp/fill", on: source)
+        try await waitUntil("the guest's free memory is given back again") {
+            try storedBytes(source) < filled - Self.filled * 3 / 4
+        }
+        let last = try await seal(machine, on: source, tracker, isCurrent: true)
+        #expect(last.packBytes < Self.filled / 16, "what was written and freed is not sent")
+        try source.send(to: target)
+        #expect(try target.replica.recomputedDigest() == source.replica.record.digest)
+        await machine.end()
+    }
+
+    /// A checkpoint after which the guest stays paused; the first one lets it run.
+    @discardableResult
+    private func seal(
+        _ machine: Machine, on host: GuestHost, _ tracker: DirtyTracker, isCurrent: Bool
+    ) async throws -> SealedCheckpoint {
+        var live = try await host.replica.captureLive(
+            of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: !isCurrent)
+        if isCurrent {
+            var found = IndexSet()
+            for run in live.capture.runs { found.insert(integersIn: run) }
+            for run in try host.replica.changedPages() {
+                #expect(found.contains(integersIn: run), "pages \(run) were missed")
+            }
+        }
+        return try await host.replica.sealLive(
+            &live, of: machine, header: host.header(qemu: machine.version), thenResume: !isCurrent)
+    }
+
+    private func storedBytes(_ host: GuestHost) throws -> Int {
+        var status = stat()
+        guard stat(host.paths.ram, &status) == 0 else { throw VMSyncError.system("stat", path: host.paths.ram) }
+        return Int(status.st_blocks) * 512
+    }
+
+    private func type(_ command: String, on host: GuestHost) async throws {
+        try await GuestConsole.type(command, socket: host.paths.console)
+    }
+
+    private func waitFor(_ word: String, on host: GuestHost) async throws {
+        try await waitUntil("the guest to say \(word)") {
+            host.witness().others.contains { $0.contains(word) && !$0.contains("echo") }
+        }
+    }
+
+    private func waitUntil(_ what: String, _ condition: () throws -> Bool) async throws {
+        let deadline = ContinuousClock.now + .seconds(90)
+        while try !condition() {
+            guard ContinuousClock.now < deadline else { throw VMSyncError(.timeout, what) }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+}
