@@ -8,6 +8,9 @@ import VMSyncCore
 
 /// One process of a trial: a server or a daemon, its output in a file.
 package final class ChildProcess: Sendable {
+    /// More than a trial has open; the usual limit of a process.
+    private static let descriptorsMax = 1024
+
     package let pid: pid_t
     package let log: String
 
@@ -26,6 +29,11 @@ package final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // Sockets that NIO accepted have no CLOEXEC: a child that kept one would keep its connection open. Closing what
+        // isn't open does no harm here.
+        for descriptor in 3..<Int32(min(Self.descriptorsMax, sysconf(Int32(_SC_OPEN_MAX)))) {
+            posix_spawn_file_actions_addclose(&actions, descriptor)
+        }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
