@@ -5,7 +5,12 @@ struct ContentWindow {
     /// Where the oldest byte stands once the ring is full.
     private var oldest = 0
 
-    mutating func append(_ bytes: UnsafeRawBufferPointer) {
+    /// Takes in what a record of memory carries.
+    mutating func append(_ value: UnitValue) {
+        if case .whole(let page) = value.source { append(page) } else { append(value.runs.bytes) }
+    }
+
+    private mutating func append(_ bytes: UnsafeRawBufferPointer) {
         let fitting = min(bytes.count, Limits.contentWindow - ring.count)
         ring.append(contentsOf: bytes.prefix(fitting))
         var rest = UnsafeRawBufferPointer(rebasing: bytes.dropFirst(fitting))

@@ -85,9 +85,10 @@ extension PackContent {
     fileprivate func checkLimits() throws(VMSyncError) {
         var sources: Set<UnitID> = []
         for (unit, value) in values {
-            if case .parent(let source) = value.source, source != unit || clearsMemory, isChanged(source) {
-                sources.insert(source)
-            }
+            guard case .parent(let source) = value.source, isChanged(source),
+                form(of: source, in: unit, patched: value.patch != nil) == .reference
+            else { continue }
+            sources.insert(source)
         }
         guard sources.count <= Limits.stashMax else {
             throw VMSyncError(.invalidInput, "a merge would make the receiver save \(sources.count) units")

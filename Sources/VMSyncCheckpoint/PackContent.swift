@@ -73,13 +73,11 @@ package struct PackContent: Equatable {
         case .base(let disk, let block):
             try writer.add(unit, .base(disk: disk, block: block), value.patch)
         case .parent(let source):
-            // Where memory is cleared, a page is not its own source but one like any other.
-            let isMemory = unit.space == .memory
-            let isOwn = source == unit && !(clearsMemory && isMemory)
-            if isOwn, value.patch != nil { return try writer.add(unit, .own, value.patch) }
-            // A block that was written is present, even if it is again what it was in the parent.
-            if isOwn, isMemory { return }
-            try writer.add(unit, .parent(source), value.patch)
+            switch form(of: source, in: unit, patched: value.patch != nil) {
+            case .own: try writer.add(unit, .own, value.patch)
+            case .reference: try writer.add(unit, .parent(source), value.patch)
+            case .nothing: return
+            }
         case .whole(let bytes):
             try bytes.withRawBytes { content throws(VMSyncError) in
                 let hash = UnitHash.block(content)
@@ -90,6 +88,25 @@ package struct PackContent: Equatable {
                 try writer.add(unit, .whole(content), value.patch)
             }
         }
+    }
+}
+
+extension PackContent {
+    /// How a unit of the parent is written where it is a source.
+    enum ParentForm {
+        case own
+        case reference
+        /// The unit needn't be named at all.
+        case nothing
+    }
+
+    func form(of source: UnitID, in unit: UnitID, patched: Bool) -> ParentForm {
+        let isMemory = unit.space == .memory
+        // Where memory is cleared, a page is not its own source but one like any other.
+        guard source == unit, !(clearsMemory && isMemory) else { return .reference }
+        if patched { return .own }
+        // A block that was written is present, even if it is again what it was in the parent.
+        return isMemory ? .nothing : .reference
     }
 }
 

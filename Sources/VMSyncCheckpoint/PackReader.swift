@@ -66,9 +66,7 @@ package final class PackReader {
             if case .own = value.source, clearsMemory, unit.space == .memory {
                 throw Self.damaged("it uses memory that it clears")
             }
-            guard unit.space == .memory else { return }
-            if case .whole(let bytes) = value.source { window.append(bytes) }
-            window.append(value.runs.bytes)
+            if unit.space == .memory { window.append(value) }
         }
         let stash = sources.filter { named.contains($0) || (clearsMemory && $0.space == .memory) }
         guard stash.count <= Limits.stashMax else { throw Self.damaged("it needs \(stash.count) units saved") }

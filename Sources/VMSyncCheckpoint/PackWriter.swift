@@ -94,10 +94,7 @@ package final class PackWriter {
     ) throws(VMSyncError) {
         builder.add(index, value, asPixels: asPixels, runCount: runCount)
         tally.count(value.source, asPixels: asPixels)
-        if open?.kind == .memory {
-            if case .whole(let bytes) = value.source { window.append(bytes) }
-            window.append(value.runs.bytes)
-        }
+        if open?.kind == .memory { window.append(value) }
         if builder.isFull { try closeSection() }
     }
 

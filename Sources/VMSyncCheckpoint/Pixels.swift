@@ -4,9 +4,11 @@
 /// (ISO/IEC 15948, 9.2) over a page.
 package enum Pixels {
     private static let size = 4
+    /// Bytes that are subtracted at once.
+    private static let lanes = 32
 
     /// Appends the differences in `page` to `output`.
-    static func append(_ page: UnsafeRawBufferPointer, to output: inout [UInt8]) {
+    package static func append(_ page: UnsafeRawBufferPointer, to output: inout [UInt8]) {
         let start = output.count
         output.append(contentsOf: page)
         output.withUnsafeMutableBytes { output in
@@ -26,13 +28,11 @@ package enum Pixels {
     }
 
     /// Puts the page whose differences are `stored` into `page`.
-    static func restore(_ stored: UnsafeRawBufferPointer, to page: UnsafeMutableRawBufferPointer) {
+    package static func restore(_ stored: UnsafeRawBufferPointer, to page: UnsafeMutableRawBufferPointer) {
         var pixel = SIMD4<UInt8>.zero
         for offset in stride(from: 0, to: stored.count, by: size) {
             pixel &+= stored.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt8>.self)
             page.storeBytes(of: pixel, toByteOffset: offset, as: SIMD4<UInt8>.self)
         }
     }
-
-    private static let lanes = 32
 }

@@ -110,11 +110,11 @@ struct ReferenceSteps {
     mutating func target(_ step: UInt64, from index: Int, _ code: SourceCode) -> Int? {
         let (high, low) = (Int64(bitPattern: step >> 1), Int64(bitPattern: step & 1))
         let (distance, overflow) = distances[Int(code.rawValue)].addingReportingOverflow(Int(high ^ -low))
-        guard !overflow, abs(distance) < Self.distanceMax else { return nil }
+        guard !overflow, distance.magnitude < Self.distanceMax else { return nil }
         distances[Int(code.rawValue)] = distance
         return index + distance
     }
 
     /// No two units are further apart: 2^32 blocks of the largest disk.
-    private static let distanceMax = 1 << 33
+    private static let distanceMax: UInt = 1 << 33
 }

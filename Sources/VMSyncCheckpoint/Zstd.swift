@@ -74,11 +74,15 @@ package final class ZstdDecompressor {
     }
 
     /// Fills `output` exactly from the one frame in `frame`.
-    /// - Throws: `corrupt` if the frame is damaged or holds more or less than `output.count` bytes.
+    /// - Throws: `corrupt` if it isn't one frame, is damaged, or holds more or less than `output.count` bytes.
     package func decompress(
         _ frame: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil,
         into output: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) {
+        // zstd itself takes several frames in a row, and skips those that it doesn't know.
+        guard !frame.isEmpty, ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else {
+            throw VMSyncError(.corrupt, "a section isn't one zstd frame")
+        }
         ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
         if let prefix { ZSTD_DCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
         let length = ZSTD_decompressDCtx(
