@@ -7,9 +7,10 @@ struct BrowserScript: SessionScript {
 
     var isOneTask: Bool { true }
     /// Nothing of the browser may be in memory from an earlier session.
-    var preparation: [Step] { 
+    var preparation: [Step] {
         Browser.close
-            + Step.tell("cold", "$(echo \(Step.pages)\(page.path) > start-page; echo 3 | sudo tee /proc/sys/vm/drop_caches)")
+            + Step.tell(
+                "cold", "$(echo \(Step.pages)\(page.path) > start-page; echo 3 | sudo tee /proc/sys/vm/drop_caches)")
     }
     func round(_ number: Int) -> [Step] {
         [
@@ -83,7 +84,8 @@ enum Browser {
     /// Clicks on the link at the head of the page before.
     static func follow(to page: Page) -> Step {
         .insist(
-            [.press(Step.Chord(Keysym.home)), .move(x: link.x, y: link.y), .click], on: "window \(page.title)",
+            [.press(Step.Chord(Keysym.control, Keysym.home)), .move(x: link.x, y: link.y), .click],
+            on: "window \(page.title)",
             each: .seconds(25))
     }
 }
