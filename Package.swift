@@ -57,6 +57,7 @@ let package = Package(
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         module("QMP", [log, nioCore, nioPosix], exclude: ["README.md"]),
         module("NBD", [log, nioCore, nioPosix], exclude: ["README.md"]),
+        module("RFB", [nioCore, nioPosix], exclude: ["README.md"]),
 
         // Row 1: pure decisions and formats: no I/O, no clock, no await.
         module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
@@ -93,7 +94,10 @@ let package = Package(
         // Row 5: whole trials on one machine: the demo, and what the end-to-end tests live in.
         module(
             "VMSyncStudy",
-            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice", "NBD", log, nioPosix]),
+            [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
+                "VMSyncDevice", "NBD", "QMP", "RFB", "CVMSyncLinux", hummingbird, log, nioCore, nioPosix,
+            ]),
 
         // Row 6: the command line.
         .executableTarget(
@@ -111,6 +115,8 @@ let package = Package(
             name: "NBDTestSupport", dependencies: ["NBD", log, nioCore, nioPosix, subprocess],
             path: "Tests/NBDTestSupport", swiftSettings: strict),
         tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
+        tests("RFB", [nioCore, nioPosix]),
+        tests("VMSyncStudy", ["VMSyncCore", "RFB", httpClient, nioCore]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),

@@ -13,7 +13,7 @@ import sys
 
 # The rows of Package.swift and ARCHITECTURE.md. An arrow may only point to a row with a lower number.
 ROWS = [
-    {"VMSyncCore", "QMP", "NBD", "CVMSyncLinux", "CZstd", "CXXHash"},
+    {"VMSyncCore", "QMP", "NBD", "RFB", "CVMSyncLinux", "CZstd", "CXXHash"},
     {"VMSyncCheckpoint", "VMSyncPolicy"},
     {"VMSyncMachine", "VMSyncAPI", "VMSyncStore"},
     {"VMSyncReplica"},

@@ -34,7 +34,7 @@ struct Vmsync: AsyncParsableCommand {
                 subcommands: [
                     JoinCommand.self, InviteCommand.self, DevicesCommand.self, DoctorCommand.self, DaemonCommand.self,
                 ]),
-            CommandGroup(name: "Server and trial:", subcommands: [ServerCommand.self, DemoCommand.self]),
+            CommandGroup(name: "Server and trial:", subcommands: [ServerCommand.self, DemoCommand.self, SessionCommand.self]),
         ])
 
     static func main() async {

@@ -1,0 +1,91 @@
+import RFB
+
+/// The browser, opened cold on its first page.
+struct BrowserScript: SessionScript {
+    let seed: UInt64
+    private var page: Page { Page(seed: seed, number: 0) }
+
+    var isOneTask: Bool { true }
+    /// Nothing of the browser may be in memory from an earlier session.
+    var preparation: [Step] {
+        Browser.close
+            + Step.tell(
+                "cold", "$(echo \(Step.pages)\(page.path) > start-page; echo 3 | sudo tee /proc/sys/vm/drop_caches)")
+    }
+    func round(_ number: Int) -> [Step] {
+        [
+            .insist(
+                [.press(Step.Chord(Keysym.control, Keysym.alt, 0x62))], on: "window \(page.title)", each: .seconds(60))
+        ]
+    }
+    var inspection: [Step] { [] }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        var problems: [String] = []
+        if evidence.served.pages == 0 { problems.append("the guest fetched no page") }
+        if evidence.served.pictures == 0 { problems.append("the guest fetched no picture") }
+        if evidence.told("window \(page.title)") == 0 { problems.append("no window shows \(page.title)") }
+        return problems
+    }
+}
+
+/// A person reads: looks, scrolls, goes on to the next page.
+struct WebScript: SessionScript {
+    let seed: UInt64
+    /// Whether music plays meanwhile.
+    let withMusic: Bool
+
+    var preparation: [Step] {
+        (withMusic ? Music.start : []) + Browser.close + Browser.open(Page(seed: seed, number: 0))
+            + [.move(x: 640, y: 400)]
+    }
+
+    func round(_ number: Int) -> [Step] {
+        var random = SessionRandom(seed: seed, stream: UInt64(number) + 1)
+        let reading = (0..<random.number(2...4)).flatMap { _ in
+            [
+                .think(random.pause(900, 2500)),
+                Step.move(x: random.number(300...900), y: random.number(200...600)),
+                .scroll(random.number(2...6)),
+            ]
+        }
+        return reading + [Browser.follow(to: Page(seed: seed, number: number + 1))]
+    }
+
+    var inspection: [Step] { withMusic ? Music.tell + Music.stop : [] }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        var problems = withMusic ? Music.problems(evidence) : []
+        let seen = evidence.told("window Story \(seed).")
+        if seen == 0 || evidence.served.pages < seen {
+            problems.append("\(seen) pages were shown and \(evidence.served.pages) fetched in the measured time")
+        }
+        if evidence.served.pictures == 0 { problems.append("the guest fetched no picture") }
+        if evidence.pixelsChanged < 10_000 { problems.append("the screen hardly changed") }
+        return problems
+    }
+}
+
+/// The steps of the browser.
+enum Browser {
+    /// A page with its pictures takes an emulated guest some seconds; the browser itself, cold, up to a minute.
+    private static let limit = Duration.seconds(120)
+    /// On the link at the head of each page.
+    private static let link = (x: 640, y: 190)
+
+    static let close = Step.tell("closed", "$(pkill netsurf; sleep 1; pgrep -c netsurf)")
+
+    /// Opens it on `page`, as large as the screen.
+    static func open(_ page: Page) -> [Step] {
+        [.command("netsurf-gtk \(Step.pages)\(page.path)"), .expect("window \(page.title)", within: limit)]
+            + [.think(.seconds(2)), .press(Step.Chord(Keysym.alt, Keysym.function(10))), .think(.seconds(3))]
+    }
+
+    /// Clicks on the link at the head of the page before.
+    static func follow(to page: Page) -> Step {
+        .insist(
+            [.press(Step.Chord(Keysym.control, Keysym.home)), .move(x: link.x, y: link.y), .click],
+            on: "window \(page.title)",
+            each: .seconds(25))
+    }
+}

@@ -1,0 +1,173 @@
+import RFB
+
+/// Nobody is there.
+struct IdleScript: SessionScript {
+    let seed: UInt64
+    var preparation: [Step] { Step.tell("idle", "$(cut -d. -f1 /proc/uptime)") + [.think(.seconds(5))] }
+    func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
+    var inspection: [Step] { Step.tell("idle", "$(cut -d. -f1 /proc/uptime)") }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        guard let first = evidence.number("idle", fromEnd: 1), let last = evidence.number("idle") else {
+            return ["the guest told nothing"]
+        }
+        var problems: [String] = []
+        if last <= first { problems.append("the guest's time stood still") }
+        if evidence.facts.count > evidence.factsBefore + evidence.facts.suffix(2).count {
+            problems.append("something happened on the desktop")
+        }
+        return problems
+    }
+}
+
+/// A person writes a letter, and saves it now and then.
+struct OfficeScript: SessionScript {
+    private static let file = "/home/user/letter.abw"
+    private static let sentencesPerRound = 2
+    /// QEMU drops the keys that come while the VM is paused for a checkpoint; more than this must arrive.
+    private static let arrives = 0.8
+
+    let seed: UInt64
+
+    /// The letter exists, so that Ctrl+S asks nothing.
+    var preparation: [Step] {
+        let empty = "<abiword><section><p></p></section></abiword>"
+        return Step.tell("closed", "$(pkill -x abiword; sleep 1; echo '\(empty)' > \(Self.file); echo)")
+            + [.command("abiword \(Self.file)"), .expect("window letter.abw", within: .seconds(180)), .think(.seconds(5))]
+    }
+
+    func round(_ number: Int) -> [Step] {
+        var random = SessionRandom(seed: seed, stream: UInt64(number) + 1)
+        var prose = Prose(random: random)
+        let writing = (0..<Self.sentencesPerRound).flatMap { _ -> [Step] in
+            [.type(prose.sentence() + " ", .person), .think(random.pause(400, 1500))]
+        }
+        return writing + [.press(.control("s")), .think(random.pause(300, 900))]
+    }
+
+    /// How many letters stand in the file's paragraphs.
+    var inspection: [Step] {
+        [.press(.control("s")), .think(.seconds(2)), .press(.control("s")), .think(.seconds(5))]
+            + Step.tell(
+                "letter",
+                "$(sed -n '/<section/,/<\\/section/p' \(Self.file) | sed 's/<[^>]*>//g' | tr -cd 'A-Za-z0-9' "
+                    + "| wc -c); pkill -x abiword")
+    }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        let letters = evidence.typed.count { $0.isLetter || $0.isNumber }
+        guard let saved = evidence.number("letter") else { return ["the guest told nothing"] }
+        guard letters > 0, saved >= Double(letters) * Self.arrives else {
+            return ["the letter holds \(saved) letters, and \(letters) were typed"]
+        }
+        return []
+    }
+}
+
+/// Packages are fetched and installed.
+struct InstallScript: SessionScript {
+    /// In the order in which dpkg takes them: all at once.
+    let packages: [String]
+    let program: String
+
+    var isOneTask: Bool { true }
+
+    /// The command line is in a file: its letters are nobody's work.
+    var preparation: [Step] {
+        let fetch = packages.map { "wget -q \(Step.pages)/packages/\($0)" }.joined(separator: " && ")
+        let lines = "cd debs; fact installing; \(fetch); sudo dpkg -i *.deb; sync; fact installed"
+        return Step.tell("absent", "$(sudo dpkg --purge \(names) > /dev/null 2>&1; rm -rf debs; mkdir debs; echo \(state))")
+            + Step.tell("written", "$(echo '\(lines)' > install; sync)")
+            + [.command("xterm -T Terminal"), .expect("window user@", within: .seconds(60)), .think(.seconds(2))]
+    }
+
+    private var names: String { packages.map { String($0.prefix { $0 != "_" }) }.joined(separator: " ") }
+    private var state: String { "$(dpkg-query -W -f '${db:Status-Status}' \(program) 2> /dev/null)" }
+
+    func round(_ number: Int) -> [Step] {
+        [
+            .insist([.type("\nsh install\n", .person)], on: "fact installing", each: .seconds(10)),
+            .expect("fact installed", within: .seconds(600)),
+        ]
+    }
+
+    var inspection: [Step] { Step.tell("package", state) + Step.tell("closed", "$(pkill -x xterm; echo)") }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        var problems: [String] = []
+        if evidence.fact("absent") == ["installed"] { problems.append("\(program) was installed before") }
+        if evidence.served.packages < packages.count {
+            problems.append("\(evidence.served.packages) of \(packages.count) packages were fetched")
+        }
+        if evidence.fact("package") != ["installed"] { problems.append("\(program) isn't installed") }
+        return problems
+    }
+}
+
+/// A part of a kernel is compiled.
+struct CompileScript: SessionScript {
+    private static let count = "$(find linux/lib linux/mm linux/kernel -name '*.o' | wc -l)"
+
+    let seed: UInt64
+
+    /// Begins with the first object, for make itself reads long before it compiles.
+    var preparation: [Step] {
+        Step.tell("closed", "$(pkill -x make; find linux/lib linux/mm linux/kernel -name '*.o' -delete; sync; echo)")
+            + [Step.terminal("cd linux; make lib/ mm/ kernel/")]
+            + [.command("until ls linux/lib/*.o; do sleep 1; done; fact compiling")]
+            + [.expect("fact compiling", within: .seconds(300))] + Step.tell("objects", Self.count)
+    }
+
+    func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
+    var inspection: [Step] {
+        Step.tell("objects", Self.count) + Step.tell("closed", "$(pkill -x make; sleep 1; pkill -x xterm; echo)")
+    }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        guard let first = evidence.number("objects", fromEnd: 1), let last = evidence.number("objects") else {
+            return ["the guest told nothing"]
+        }
+        return last > first ? [] : ["nothing was compiled: \(last) objects before and after"]
+    }
+}
+
+/// A photograph is painted on, blurred and saved.
+struct GimpScript: SessionScript {
+    private static let photo = "painting.jpg"
+    private static let original = "media/photo.jpg"
+    /// Where the picture is, on a screen of 1280 × 800.
+    private static let canvas = (x: 420...820, y: 250...600)
+
+    let seed: UInt64
+
+    var preparation: [Step] {
+        Step.tell("closed", "$(pkill -x gimp; pkill gimp-2.10; sleep 1; cp \(Self.original) \(Self.photo))")
+            + [.command("gimp --no-splash \(Self.photo)"), .expect("[painting]", within: .seconds(400))]
+            + [.think(.seconds(10)), .press(Step.Chord(0x70)), .think(.seconds(2))]
+    }
+
+    func round(_ number: Int) -> [Step] {
+        var random = SessionRandom(seed: seed, stream: UInt64(number) + 1)
+        func place() -> (x: Int, y: Int) { (random.number(Self.canvas.x), random.number(Self.canvas.y)) }
+        let strokes = (0..<random.number(2...4)).flatMap { _ -> [Step] in
+            let (from, to) = (place(), place())
+            return [.move(x: from.x, y: from.y), .drag(x: to.x, y: to.y), .think(random.pause(300, 1200))]
+        }
+        return strokes + [.press(.control("f")), .think(random.pause(1500, 3000))]
+    }
+
+    /// Ctrl+E writes the file anew (files/…/menurc).
+    var inspection: [Step] {
+        [.press(.control("e")), .think(.seconds(5)), .press(.control("e")), .think(.seconds(20))]
+            + Step.tell(
+                "picture", "$(cmp -s \(Self.original) \(Self.photo) || stat -c %s \(Self.photo)); pkill gimp")
+    }
+
+    func problems(_ evidence: SessionEvidence) -> [String] {
+        var problems: [String] = []
+        if (evidence.number("picture") ?? 0) < 10_000 { problems.append("GIMP saved no picture") }
+        if evidence.colours < 200 { problems.append("the screen shows no photograph") }
+        if evidence.pixelsChanged < 500 { problems.append("nothing was painted") }
+        return problems
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import NIOCore
+import NIOPosix
+import RFB
+import Testing
+
+/// What a server says that isn't one of ours.
+@Suite("A viewer and a server that lies", .timeLimit(.minutes(1)))
+struct HostileScreenTests {
+    private static let version = Array("RFB 003.008\n".utf8)
+    private static let noSecurity: [UInt8] = [1, 1, 0, 0, 0, 0]
+    /// A screen of 4 × 2 with a name of no letters.
+    private static let screen: [UInt8] =
+        [0, 4, 0, 2] + [UInt8](repeating: 0, count: 16) + [0, 0, 0, 0]
+    private static var greeting: [UInt8] { version + noSecurity + screen }
+
+    /// A rectangle's header: place, size, encoding.
+    private static func rectangle(_ x: UInt16, _ y: UInt16, _ width: UInt16, _ height: UInt16, _ code: Int32) -> [UInt8] {
+        var bytes = ByteBuffer()
+        for number in [x, y, width, height] { bytes.writeInteger(number) }
+        bytes.writeInteger(code)
+        return Array(bytes.readableBytesView)
+    }
+
+    /// Serves `bytes` to each client, and gives what the viewer makes of them.
+    private func look(at bytes: [UInt8]) async throws -> RFBImage {
+        let folder = FileManager.default.temporaryDirectory.path + "/rfb-" + UUID().uuidString.prefix(8)
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .childChannelInitializer { $0.writeAndFlush(ByteBuffer(bytes: bytes)) }
+            .bind(unixDomainSocketPath: folder + "/vnc").get()
+        let result: Result<RFBImage, any Error>
+        do {
+            let viewer = try await RFBClient.connect(path: folder + "/vnc", timeout: .seconds(2))
+            result = .success(try await viewer.screen(timeout: .seconds(2)))
+            await viewer.close()
+        } catch { result = .failure(error) }
+        try await server.close()
+        return try result.get()
+    }
+
+    @Test("pixels arrive where and as they were sent")
+    func picture() async throws {
+        let pixels = (0..<8).flatMap { [UInt8($0), UInt8($0 + 100), UInt8($0 + 200), 0] }
+        let halves = Self.rectangle(0, 0, 2, 2, 0) + pixels[0..<16] + Self.rectangle(2, 0, 2, 2, 0) + pixels[16...]
+        // A bell and a text on the clipboard in between change nothing.
+        let image = try await look(at: Self.greeting + [2] + [3, 0, 0, 0, 0, 0, 0, 1, 65] + [0, 0, 0, 2] + halves)
+        #expect((image.width, image.height) == (4, 2))
+        #expect(image[0, 0] == (200, 100, 0))
+        #expect(image[1, 1] == (203, 103, 3))
+        #expect(image[2, 0] == (204, 104, 4))
+        #expect(image[3, 1] == (207, 107, 7))
+        #expect(image.ppm.prefix(11) == ArraySlice("P6\n4 2\n255\n".utf8))
+    }
+
+    @Test(
+        "what isn't RFB, or more than was asked for, ends the connection",
+        arguments: [
+            Array("HTTP/1.1 200".utf8),
+            Array("RFB 003.003\n".utf8),
+            version + [1, 1, 0, 0, 0, 0] + [255, 255, 255, 255] + [UInt8](repeating: 0, count: 20),
+            version + [1, 1, 0, 0, 0, 0] + [0, 0, 0, 2] + [UInt8](repeating: 0, count: 20),
+            greeting + [9],
+            greeting + [0, 0, 0, 1] + rectangle(3, 0, 2, 1, 0),
+            greeting + [0, 0, 0, 1] + rectangle(0, 1, 4, 2, 0),
+            greeting + [0, 0, 0, 1] + rectangle(0, 0, 4, 2, 7),
+            greeting + [0, 0, 0, 1] + rectangle(0, 0, 0, 0, -223),
+            greeting + [3, 0, 0, 0, 255, 255, 255, 255],
+        ])
+    func lies(bytes: [UInt8]) async throws {
+        await #expect {
+            try await look(at: bytes)
+        } throws: { error in
+            if case RFBError.malformed = error { true } else { false }
+        }
+    }
+
+    @Test("a server that refuses, or wants a password, is told apart")
+    func refusals() async throws {
+        let reason = Array("too many".utf8)
+        await #expect(throws: RFBError.refused("too many")) {
+            try await look(at: Self.version + [0, 0, 0, 0, 8] + reason)
+        }
+        await #expect(throws: RFBError.refused("too many")) {
+            try await look(at: Self.version + [1, 1, 0, 0, 0, 1, 0, 0, 0, 8] + reason)
+        }
+        await #expect(throws: RFBError.refused("it wants a password")) {
+            try await look(at: Self.version + [1, 2])
+        }
+    }
+
+    @Test("a server that says nothing is not waited for")
+    func silence() async throws {
+        await #expect(throws: RFBError.timedOut("the handshake")) { try await look(at: []) }
+        await #expect(throws: RFBError.timedOut("a picture")) { try await look(at: Self.greeting) }
+    }
+}
