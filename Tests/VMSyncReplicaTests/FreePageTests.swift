@@ -24,25 +24,30 @@ extension LiveGuestTests {
             let ramwatch = try await Ramwatch.build(in: folder)
             try await GuestHost.with(guest, vm: vm, ramwatch: ramwatch) { source in
                 try await GuestHost.with(guest, vm: vm, ramwatch: ramwatch) { target in
-                    try await freePages(on: source, followedBy: target)
+                    let machine = try await source.launch()
+                    try await GuestConsole.with(source.paths.console) { console in
+                        try await freePages(machine, console, on: source, followedBy: target)
+                    }
+                    await machine.end()
                 }
             }
         }
     }
 
-    private func freePages(on source: GuestHost, followedBy target: GuestHost) async throws {
-        let machine = try await source.launch()
+    private func freePages(
+        _ machine: Machine, _ console: GuestConsole, on source: GuestHost, followedBy target: GuestHost
+    ) async throws {
         let tracker = try source.tracker(of: machine)
         try await machine.resume()
         _ = try await WitnessLog.wait(source.paths.consoleLog, counter: 3)
-        try await type("head -c \(Self.filled) /dev/urandom > /tmp/fill; echo filled", on: source)
+        try await console.type("head -c \(Self.filled) /dev/urandom > /tmp/fill; echo filled")
         try await waitFor("filled", on: source)
         try await seal(machine, on: source, tracker, isCurrent: false)
         try source.send(to: target)
         let full = try storedBytes(source)
         let followed = try storedBytes(target)
 
-        try await type("rm /tmp/fill", on: source)
+        try await console.type("rm /tmp/fill")
         try await waitUntil("the guest's free memory is given back") {
             try storedBytes(source) < full - Self.filled * 3 / 4
         }
@@ -55,10 +60,10 @@ extension LiveGuestTests {
 
         // Written and freed between two checkpoints.
         try await machine.resume()
-        try await type("head -c \(Self.filled) /dev/urandom > /tmp/fill; echo again", on: source)
+        try await console.type("head -c \(Self.filled) /dev/urandom > /tmp/fill; echo again")
         try await waitFor("again", on: source)
         let filled = try storedBytes(source)
-        try await type("rm /tmp/fill", on: source)
+        try await console.type("rm /tmp/fill")
         try await waitUntil("the guest's free memory is given back again") {
             try storedBytes(source) < filled - Self.filled * 3 / 4
         }
@@ -66,7 +71,6 @@ extension LiveGuestTests {
         #expect(last.packBytes < Self.filled / 16, "what was written and freed is not sent")
         try source.send(to: target)
         #expect(try target.replica.recomputedDigest() == source.replica.record.digest)
-        await machine.end()
     }
 
     /// A checkpoint after which the guest stays paused; the first one lets it run.
@@ -91,10 +95,6 @@ extension LiveGuestTests {
         var status = stat()
         guard stat(host.paths.ram, &status) == 0 else { throw VMSyncError.system("stat", path: host.paths.ram) }
         return Int(status.st_blocks) * 512
-    }
-
-    private func type(_ command: String, on host: GuestHost) async throws {
-        try await GuestConsole.type(command, socket: host.paths.console)
     }
 
     private func waitFor(_ word: String, on host: GuestHost) async throws {
