@@ -33,7 +33,9 @@ struct UnitStash {
     }
 
     /// Where `read` is to put the content of `unit`.
-    mutating func add(_ unit: UnitID, _ read: (UnsafeMutableRawBufferPointer) throws(VMSyncError) -> Void) throws(VMSyncError) {
+    mutating func add(
+        _ unit: UnitID, _ read: (UnsafeMutableRawBufferPointer) throws(VMSyncError) -> Void
+    ) throws(VMSyncError) {
         let start = bytes.count
         bytes.append(contentsOf: repeatElement(0, count: Unit.size))
         try bytes.withMutableRawBytes { bytes throws(VMSyncError) in
@@ -58,7 +60,10 @@ struct UnitStash {
 
     func write(to path: String, sequence: Sequence) throws(VMSyncError) {
         let units = order.map { unit in
-            if case .disk(let disk) = unit.space { Content.Unit(disk: disk, index: unit.index) } else { Content.Unit(disk: nil, index: unit.index) }
+            switch unit.space {
+            case .memory: Content.Unit(disk: nil, index: unit.index)
+            case .disk(let disk): Content.Unit(disk: disk, index: unit.index)
+            }
         }
         try AtomicFile.write(Content(sequence: sequence, units: units, bytes: Data(bytes)), to: path, durable: false)
     }

@@ -41,7 +41,7 @@ package final class BaseIndex {
         index = ContentIndex(Self.entries(of: mapping))
     }
 
-    deinit { munmap(mapping.baseAddress!, mapping.count) }
+    deinit { munmap(mapping.baseAddress, mapping.count) }
 
     /// The block that holds `bytes`, which are those of one unit; each candidate is read and compared.
     package func find(
@@ -50,7 +50,7 @@ package final class BaseIndex {
         try index.find(content) { block throws(VMSyncError) in
             guard block < blocks else { return false }
             try base.read(into: scratch, at: UInt64(block * Unit.size))
-            return memcmp(scratch.baseAddress!, bytes.baseAddress!, Unit.size) == 0
+            return UnsafeRawBufferPointer(scratch).holdsSame(as: bytes)
         }
     }
 
@@ -72,7 +72,8 @@ package final class BaseIndex {
         guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED
         else { throw .system("mmap", path: path) }
         let mapping = UnsafeMutableRawBufferPointer(start: address, count: length)
-        guard mapping.load(as: UInt64.self) == magic, mapping.load(fromByteOffset: 8, as: UInt64.self) == baseSize else {
+        guard mapping.load(as: UInt64.self) == magic, mapping.load(fromByteOffset: 8, as: UInt64.self) == baseSize
+        else {
             munmap(address, length)
             return nil
         }
