@@ -170,7 +170,7 @@ extension Replica {
         _ source: UnitSource, _ stash: UnitStash, into unit: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) {
         switch source {
-        case .zero: memset(unit.baseAddress!, 0, unit.count)
+        case .zero: unit.initializeMemory(as: UInt8.self, repeating: 0)
         case .whole(let bytes): unit.copyMemory(from: bytes)
         case .base(let disk, let block): try disks[disk].overlay.readBase(UInt64(block), into: unit)
         case .parent(let id):

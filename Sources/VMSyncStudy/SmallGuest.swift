@@ -33,7 +33,8 @@ package struct SmallGuest: Sendable {
     package func order(_ name: String) -> CreateRequest {
         func path(_ file: String) -> String { URL(fileURLWithPath: "\(folder)/\(file)").standardizedFileURL.path }
         return CreateRequest(
-            name: name, disk: path(description.disk), memory: description.memory_mb << 20, cores: description.cores ?? 1,
+            name: name, disk: path(description.disk), memory: description.memory_mb << 20,
+            cores: description.cores ?? 1,
             architecture: description.arch, cpuModel: nil, kernel: path(description.kernel),
             initrd: path(description.initrd), commandLine: description.append,
             sound: description.sound ?? false)

@@ -34,7 +34,9 @@ package final class BaseIndex {
     }
 
     /// Of two that begin from the same image at once, the second waits and finds the index of the first.
-    private static func mapOrBuild(_ base: DiskFile, size: UInt64) throws(VMSyncError) -> UnsafeMutableRawBufferPointer {
+    private static func mapOrBuild(
+        _ base: DiskFile, size: UInt64
+    ) throws(VMSyncError) -> UnsafeMutableRawBufferPointer {
         let file = base.path + ".index"
         if let mapping = try map(file, baseSize: size) { return mapping }
         try base.lockWaiting()
@@ -47,7 +49,7 @@ package final class BaseIndex {
         return mapping
     }
 
-    deinit { munmap(mapping.baseAddress!, mapping.count) }
+    deinit { munmap(mapping.baseAddress, mapping.count) }
 
     /// The block that holds `bytes`, which are those of one unit; each candidate is read and compared.
     package func find(
@@ -56,7 +58,7 @@ package final class BaseIndex {
         try index.find(content) { block throws(VMSyncError) in
             guard block < blocks else { return false }
             try base.read(into: scratch, at: UInt64(block * Unit.size))
-            return memcmp(scratch.baseAddress!, bytes.baseAddress!, Unit.size) == 0
+            return UnsafeRawBufferPointer(scratch).holdsSame(as: bytes)
         }
     }
 
@@ -78,7 +80,8 @@ package final class BaseIndex {
         guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED
         else { throw .system("mmap", path: path) }
         let mapping = UnsafeMutableRawBufferPointer(start: address, count: length)
-        guard mapping.load(as: UInt64.self) == magic, mapping.load(fromByteOffset: 8, as: UInt64.self) == baseSize else {
+        guard mapping.load(as: UInt64.self) == magic, mapping.load(fromByteOffset: 8, as: UInt64.self) == baseSize
+        else {
             munmap(address, length)
             return nil
         }
