@@ -61,9 +61,9 @@ package final class Replica {
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
-        self.bases = bases.map { base in
+        self.bases = zip(bases, definition.disks).map { base, disk in
             do throws(VMSyncError) {
-                return try BaseIndex(base: base)
+                return try BaseIndex(base: base, diskSize: disk.size)
             } catch {
                 logger.warning("what stands on \(base) is sent all the same: \(error.message)")
                 return nil
@@ -149,6 +149,7 @@ package final class Replica {
         try Fault.point("reset-begun")
         try pages.clear()
         parents.forgetAll()
+        AtomicFile.remove(paths.stash)
         for disk in disks {
             try disk.overlay.reset()
             try disk.hashes.clear()
