@@ -2,7 +2,6 @@
 
 GUESTS := .build/guests
 RAMWATCH := .build/release/libramwatch.so
-BENCH_SWITCHES := 20
 SOURCES := $(wildcard Sources Tests Package.swift)
 SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
 
@@ -32,8 +31,8 @@ test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter 
 	@$(MAKE) --no-print-directory ramwatch
 	swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
 
-bench: deps-demo build guest-x86_64 ## Measure switches, pauses and packs on the small guest (BENCH_SWITCHES=20)
-	.build/release/vmsync demo --switches $(BENCH_SWITCHES)
+bench: deps-bench build guest-desktop ## Measure beside what people use today, into docs/benchmarks.md (BENCH_ARGS="…")
+	.build/release/vmsync bench --write docs $(BENCH_ARGS)
 
 docs: ## Check that what the documents point to is there
 	scripts/check-docs.py
@@ -55,9 +54,9 @@ clean: ## Remove what was built (fetched packages stay)
 
 # MARK: parts of the above
 
-.PHONY: deps-build deps-demo deps-desktop deps-check deps-test ramwatch guest-x86_64 guest-aarch64 guest-desktop
+.PHONY: deps-build deps-demo deps-desktop deps-bench deps-check deps-test ramwatch guest-x86_64 guest-aarch64 guest-desktop
 
-deps-build deps-demo deps-desktop deps-check deps-test: deps-%:
+deps-build deps-demo deps-desktop deps-bench deps-check deps-test: deps-%:
 	@scripts/install-deps.sh --for $*
 
 guest-x86_64 guest-aarch64: guest-%: deps-demo
