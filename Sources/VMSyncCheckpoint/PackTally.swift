@@ -33,6 +33,19 @@ package struct PackTally: Sendable, Codable, Hashable {
         }
     }
 
+    /// What two packs are made of together.
+    package static func + (left: PackTally, right: PackTally) -> PackTally {
+        var sum = left
+        for field in [
+            \PackTally.zero, \.whole, \.pixels, \.samples, \.own, \.base, \.parent, \.new, \.sectionsRaw,
+            \.sectionsStored,
+            \.deviceStateStored,
+        ] {
+            sum[keyPath: field] += right[keyPath: field]
+        }
+        return sum
+    }
+
     enum CodingKeys: String, CodingKey {
         case zero, whole, pixels, samples, own, base, parent, new
         case sectionsRaw = "sections_raw"

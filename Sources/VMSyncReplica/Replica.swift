@@ -30,8 +30,14 @@ package final class Replica {
     let bases: [BaseIndex?]
     /// Nil until a checkpoint is sealed, and after a pack was applied.
     var finder: ContentFinder?
-    let captured: CapturedPages
+    /// What the capture that isn't sealed yet took out of the guest.
+    package let captured: CapturedPages
     let compressor = ZstdCompressor()
+    /// zstd's, for the checkpoints to come.
+    package var compressionLevel: Int32 {
+        get { compressor.level }
+        set { compressor.level = newValue }
+    }
     /// What the pack sealed last is made of.
     package internal(set) var lastTally = PackTally()
     let logger: Logger

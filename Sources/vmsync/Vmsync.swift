@@ -35,7 +35,8 @@ struct Vmsync: AsyncParsableCommand {
                     JoinCommand.self, InviteCommand.self, DevicesCommand.self, DoctorCommand.self, DaemonCommand.self,
                 ]),
             CommandGroup(
-                name: "Server and trial:", subcommands: [ServerCommand.self, DemoCommand.self, SessionCommand.self]),
+                name: "Server and trial:",
+                subcommands: [ServerCommand.self, DemoCommand.self, SessionCommand.self, BenchCommand.self]),
         ])
 
     static func main() async {
