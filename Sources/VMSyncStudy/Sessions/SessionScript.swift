@@ -30,9 +30,9 @@ struct SessionEvidence: Sendable {
     var served = PageServer.Counts()
     /// All that was typed at a person's pace in the measured time.
     var typed = ""
-    /// Pixels that differ between the screens at the beginning and at the end of the measured time.
+    /// Pixels that differ between the screens before the measured time and after the inspection.
     var pixelsChanged = 0
-    /// Colours of the screen at the end of the measured time.
+    /// Colours of the screen after the inspection.
     var colours = 0
 
     /// The words after `fact NAME`, of the last such fact; `nth` counts from the end.
