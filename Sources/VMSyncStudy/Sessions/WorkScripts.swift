@@ -119,8 +119,8 @@ struct CompileScript: SessionScript {
     /// Begins with the first object, for make itself reads long before it compiles.
     var preparation: [Step] {
         Step.tell("clean", "$(find linux/lib linux/mm linux/kernel -name '*.o' -delete; sync; echo)")
-            + [Step.terminal("cd linux; make lib/ mm/ kernel/")]
-            + [.command("until ls linux/lib/*.o; do sleep 1; done; fact compiling")]
+            + [Step.terminal("cd linux; for part in lib mm kernel; do make -j2 $part/; done")]
+            + [.command("until [ -n \"$(find linux/lib -name '*.o')\" ]; do sleep 1; done; fact compiling")]
             + [.expect("fact compiling", within: .seconds(300))] + Step.tell("objects", Self.count)
     }
 
