@@ -55,6 +55,8 @@ package struct DesktopSession: Sendable {
     package func round(_ number: Int) -> [Step] { script.round(number) }
     /// What is done before.
     package var preparation: [Step] { script.preparation }
+    /// What shows that the session did not happen, in words; nothing if it did.
+    package func problems(_ evidence: SessionEvidence) -> [String] { script.problems(evidence) }
 
     /// Waits until the desktop of a guest that was just booted can be used.
     package static func waitForDesktop(_ desk: Desk, within limit: Duration = .seconds(600)) async throws {
