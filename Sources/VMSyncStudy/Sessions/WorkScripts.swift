@@ -121,7 +121,7 @@ struct CompileScript: SessionScript {
         Step.tell("clean", "$(find linux/lib linux/mm linux/kernel -name '*.o' -delete; sync; echo)")
             + [Step.terminal("cd linux; for part in lib mm kernel; do make -j2 $part/; done")]
             + [.command("until [ -n \"$(find linux/lib -name '*.o')\" ]; do sleep 1; done; fact compiling")]
-            + [.expect("fact compiling", within: .seconds(300))] + Step.tell("objects", Self.count)
+            + [.expect("fact compiling", within: .seconds(600))] + Step.tell("objects", Self.count)
     }
 
     func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
