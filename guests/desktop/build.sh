@@ -18,9 +18,9 @@ readonly TO_INSTALL="geany"
 readonly SYSTEM="systemd-sysv dbus dbus-daemon udev kmod iproute2 ifupdown isc-dhcp-client sudo less nano wget socat procps"
 readonly SCREEN="xserver-xorg-core xserver-xorg-input-libinput xinit x11-xserver-utils xfonts-base fonts-dejavu-core \
 fonts-liberation icewm xterm adwaita-icon-theme librsvg2-common"
-readonly PROGRAMS="netsurf-gtk mpv audacious alsa-utils sox ffmpeg gimp abiword mousepad gcc libc6-dev make"
+readonly PROGRAMS="netsurf-gtk mpv audacious alsa-utils sox ffmpeg gimp abiword mousepad gcc libc6-dev make bc"
 # What only this build uses: the helper's header files and what the kernel's scripts are made with.
-readonly BUILD_ONLY="xz-utils libx11-dev bc bison flex libelf-dev"
+readonly BUILD_ONLY="xz-utils libx11-dev bison flex libelf-dev"
 
 # Loaded by the initrd, in this order, then by udev as devices are found.
 readonly BOOT_MODULES="virtio_pci virtio_blk crc32c_generic ext4"
