@@ -24,7 +24,7 @@ struct SessionVerdictTests {
     @Test("a guest that told nothing did nothing", arguments: DesktopSession.names)
     func nothing(name: String) throws {
         var evidence = evidence([])
-        evidence.served = PageServer.Counts()
+        evidence.served = SessionEvidence().served
         #expect(try !problems(name, evidence).isEmpty)
     }
 
@@ -84,7 +84,7 @@ struct SessionVerdictTests {
         earlier.factsBefore = 1
         #expect(try !problems("web", earlier).isEmpty)
         var cached = evidence([window])
-        cached.served = PageServer.Counts()
+        cached.served = SessionEvidence().served
         #expect(try !problems("web", cached).isEmpty)
     }
 
