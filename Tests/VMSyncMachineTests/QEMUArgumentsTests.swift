@@ -55,8 +55,9 @@ struct QEMUArgumentsTests {
         definition.sound = .hda
         let loud = make(definition)
         #expect(values("-audiodev", in: loud) == ["none,id=sound"])
-        #expect(loud.filter { !$0.contains("hda") && !$0.contains("id=sound") && $0 != "-audiodev" }.count
-            == silent.count + 2)
+        #expect(
+            loud.filter { !$0.contains("hda") && !$0.contains("id=sound") && $0 != "-audiodev" }.count
+                == silent.count + 2)
         #expect(values("-device", in: silent).allSatisfy(values("-device", in: loud).contains))
     }
 
