@@ -80,14 +80,15 @@ extension Machine {
     package nonisolated(nonsending) func resume() async throws {
         try await translating("continuing the guest") { () async throws -> Void in
             let deadline = ContinuousClock.now + Self.answerLimit
+            var mayTryAgain = true
             while true {
                 do {
                     _ = try await qmp.execute(QMPContinue(), timeout: Self.answerLimit)
                     return
                 } catch let error as QMPError {
-                    guard case .refused = error, ContinuousClock.now < deadline,
-                        try await qmp.execute(QMPQueryStatus()).status == .finishMigrate
-                    else { throw error }
+                    guard case .refused = error, mayTryAgain, ContinuousClock.now < deadline else { throw error }
+                    // That moment may be over before QEMU answers this: then it is tried once more.
+                    mayTryAgain = try await qmp.execute(QMPQueryStatus()).status == .finishMigrate
                     try await Task.sleep(for: .microseconds(100))
                 }
             }
