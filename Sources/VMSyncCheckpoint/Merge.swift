@@ -71,7 +71,8 @@ package enum Merge {
     }
 
     private static func checkFollows(_ first: Manifest, _ second: Manifest) throws(VMSyncError) {
-        let follows = second.isKeyframe || (second.parent == first.sequence && second.parentDigest == first.digest.combined)
+        let follows =
+            second.isKeyframe || (second.parent == first.sequence && second.parentDigest == first.digest.combined)
         guard first.vm == second.vm, first.definition == second.definition, follows, first.sequence < second.sequence
         else {
             throw VMSyncError(

@@ -120,6 +120,7 @@ extension PackContent.Value {
         case .whole(let bytes): content = bytes
         case .base, .parent: return PackContent.Value(source, self.patch.map { $0.overwritten(by: patch) } ?? patch)
         }
+        self.patch?.apply(to: &content)
         patch.apply(to: &content)
         return PackContent.Value(content.withRawBytes { isZero($0) } ? .zero : .whole(content))
     }

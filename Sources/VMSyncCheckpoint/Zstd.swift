@@ -54,6 +54,9 @@ package final class ZstdCompressor {
 
 /// Decompresses sections into memory of the caller, whose size bounds what a frame may expand to.
 package final class ZstdDecompressor {
+    /// How a frame of the format of RFC 8878 begins, and no other.
+    private static let magic: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD]
+
     private let context: OpaquePointer
 
     package init() {
@@ -79,8 +82,10 @@ package final class ZstdDecompressor {
         _ frame: UnsafeRawBufferPointer, prefix: UnsafeRawBufferPointer? = nil,
         into output: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) {
-        // zstd itself takes several frames in a row, and skips those that it doesn't know.
-        guard !frame.isEmpty, ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count else {
+        // zstd itself takes several frames in a row, skips those that hold nothing, and knows formats from before 1.0.
+        guard frame.starts(with: Self.magic),
+            ZSTD_findFrameCompressedSize(frame.baseAddress, frame.count) == frame.count
+        else {
             throw VMSyncError(.corrupt, "a section isn't one zstd frame")
         }
         ZSTD_DCtx_reset(context, ZSTD_reset_session_only)

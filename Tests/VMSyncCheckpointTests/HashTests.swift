@@ -24,17 +24,31 @@ struct HashTests {
         #expect(Array("abc".utf8).withUnsafeBytes { Hash128(of: $0) }.description == "06b05ab6733a618578af5f94892f3950")
     }
 
-    @Test("the place of a page is in its hash, unless it is zero")
-    func place() {
+    @Test("a page of zeros counts nothing, a present block of zeros does")
+    func content() {
         let page = [UInt8](repeating: 7, count: Unit.size)
         let zeros = [UInt8](repeating: 0, count: Unit.size)
-        page.withUnsafeBytes { #expect(UnitHash.memory(1, $0) != UnitHash.memory(2, $0)) }
-        zeros.withUnsafeBytes { zeros in
-            #expect(UnitHash.memory(1, zeros) == .zero)
-            #expect(UnitHash.block(1, zeros) == UnitHash.zeroBlock(1))
-            #expect(UnitHash.zeroBlock(1) != UnitHash.zeroBlock(2))
-            #expect(UnitHash.zeroBlock(1) != .zero)
-        }
+        #expect(zeros.withUnsafeBytes { UnitHash.page($0) } == .zero)
+        #expect(zeros.withUnsafeBytes { UnitHash.block($0) } == UnitHash.zeroBlock)
+        #expect(UnitHash.zeroBlock == zeros.withUnsafeBytes { Hash128(of: $0) })
+        #expect(page.withUnsafeBytes { UnitHash.page($0) } == page.withUnsafeBytes { UnitHash.block($0) })
+        #expect(page.withUnsafeBytes { UnitHash.page($0) } == page.withUnsafeBytes { Hash128(of: $0) })
+    }
+
+    /// Computed from the formula of the document in another language.
+    @Test(
+        "the place is put into a hash as the document says",
+        arguments: [
+            (0, "00000000000000000000000000000001", "17fb89ee35ed72b00ae4a421dc0f08bd"),
+            (1, "00000000000000000000000000000001", "e7d92ae11f257bd822054d51c1ecd97c"),
+            (7, "0123456789abcdef0011223344556677", "89e3e7722ed6b50ef506dd6494a8010d"),
+            (268_435_455, "ffffffffffffffffffffffffffffffff", "f358feba480ef8f7b70c606e95ad0799"),
+            (4_294_967_295, "00000000000000010000000000000000", "baf73f466c11368972877c5e6c6025c8"),
+        ])
+    func placed(index: Int, content: String, placed: String) throws {
+        let hash = try #require(Hash128(hexadecimal: content))
+        #expect(UnitHash.placed(hash, at: index).description == placed)
+        #expect(UnitHash.placed(.zero, at: index) == .zero)
     }
 
     @Test("text gives the number back", arguments: [0, 1, UInt128.max, UInt128(1) << 64])

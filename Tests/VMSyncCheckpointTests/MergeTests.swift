@@ -13,7 +13,9 @@ struct MergeTests {
         var failures = 0
         for _ in 0..<5_000 {
             let start = ModelState.base.after(.random(&random))
-            let (first, second, third) = (PackContent.random(&random), PackContent.random(&random), PackContent.random(&random))
+            let (first, second, third) = (
+                PackContent.random(&random), PackContent.random(&random), PackContent.random(&random)
+            )
             let expected = start.after(first).after(second).after(third)
             let left = first.followed(by: second).followed(by: third)
             let right = first.followed(by: second.followed(by: third))
@@ -26,38 +28,58 @@ struct MergeTests {
     @Test("of packs as bytes: units, device state and manifest", arguments: 0..<8)
     func bytes(seed: UInt64) throws {
         var random = SeededRandom(seed: 1000 + seed)
-        let definition = MachineDefinition.sample(disks: [5 * 4096, 3 * 4096])
         for _ in 0..<40 {
             let start = ModelState.base.after(.random(&random))
-            let states = (0..<3).map { _ in random.bytes(random.number(1..<3000)) }
-            let first = try Link(.random(&random), after: nil, definition, state: states[1], parentState: states[0])
-            let second = try Link(
-                .random(&random, mayStartAtBase: false), after: first, definition, state: states[2], parentState: states[1])
-            let merged = try merge(first.pack, second.pack, state: states[0])
-            let read = try UnpackedPack(merged, parentState: states[0])
+            let state = random.bytes(random.number(1..<3000))
+            let first = try Link(&random, after: nil, parentState: state)
+            let second = try Link(&random, after: first, parentState: first.state ?? [])
+            let merged = try merge(first.pack, second.pack, state: state)
+            let read = try UnpackedPack(merged, parentState: state)
             let content = try merged.withUnsafeBytes { try PackContent(PackReader($0)) }
             #expect(start.after(content) == start.after(first.content).after(second.content))
-            #expect(read.deviceState == states[2])
-            #expect(read.manifest.parent == first.manifest.parent)
-            #expect(read.manifest.parentDigest == first.manifest.parentDigest)
-            #expect(read.manifest.sequence == second.manifest.sequence)
-            #expect(read.manifest.digest == second.manifest.digest)
+            #expect(read.deviceState == second.state)
+            #expect(read.isWithinBounds)
+            var expected = second.manifest
+            if !second.content.startsAtBase {
+                expected.parent = first.manifest.parent
+                expected.parentDigest = first.manifest.parentDigest
+            }
+            #expect(read.manifest == expected)
         }
     }
 
     @Test("refuses packs that don't follow each other, and damaged ones")
     func refusals() throws {
         var random = SeededRandom(seed: 4)
-        let definition = MachineDefinition.sample(disks: [5 * 4096, 3 * 4096])
-        let first = try Link(.random(&random), after: nil, definition, state: [1], parentState: [])
-        let second = try Link(
-            .random(&random, mayStartAtBase: false), after: first, definition, state: [2], parentState: [1])
+        let first = try Link(&random, after: nil, parentState: [], mayStartAtBase: false)
+        let second = try Link(&random, after: first, parentState: first.state ?? [], mayStartAtBase: false)
+        #expect(try !merge(first.pack, second.pack, state: []).isEmpty)
         #expect(throws: VMSyncError.self) { try merge(second.pack, first.pack, state: []) }
         #expect(throws: VMSyncError.self) { try merge(first.pack, first.pack, state: []) }
+        let stranger = try Link(&random, after: nil, parentState: [], mayStartAtBase: false)
+        let strangers = try Link(&random, after: stranger, parentState: stranger.state ?? [], mayStartAtBase: false)
+        #expect(throws: VMSyncError.self) { try merge(first.pack, strangers.pack, state: []) }
         var damaged = second.pack
         damaged[damaged.count / 2] ^= 1
         #expect(throws: VMSyncError.self) { try merge(first.pack, damaged, state: []) }
-        #expect(try !merge(first.pack, second.pack, state: []).isEmpty)
+        #expect(throws: VMSyncError.self) { try merge(damaged, second.pack, state: []) }
+    }
+
+    @Test("equal contents go once")
+    func once() throws {
+        var random = SeededRandom(seed: 5)
+        let page = random.bytes(Unit.size)
+        let values = [UnitID.page(1), .page(4), .block(0), .block(2, disk: 1)].map {
+            ($0, PackContent.Value(.whole(page)))
+        }
+        let first = try Link(
+            PackContent(startsAtBase: false, clearsMemory: false, values: Dictionary(uniqueKeysWithValues: values)),
+            after: nil, state: [1], parentState: [])
+        let empty = PackContent(startsAtBase: false, clearsMemory: false, values: [:])
+        let second = try Link(empty, after: first, state: [1], parentState: [1])
+        let read = try UnpackedPack(merge(first.pack, second.pack, state: []))
+        #expect(
+            read.entries.map(\.source) == [.whole(page), .new(.page(1)), .new(.page(1)), .new(.page(1))])
     }
 
     private func merge(_ first: [UInt8], _ second: [UInt8], state: [UInt8]) throws -> [UInt8] {
@@ -78,25 +100,32 @@ struct MergeTests {
 private struct Link {
     let content: PackContent
     let manifest: Manifest
+    /// Nil if the VM is off.
+    let state: [UInt8]?
     let pack: [UInt8]
 
+    /// A random one, of which some are keyframes and some of a VM that is off.
     init(
-        _ content: PackContent, after parent: Link?, _ definition: MachineDefinition, state: [UInt8],
-        parentState: [UInt8]
+        _ random: inout SeededRandom, after parent: Link?, parentState: [UInt8], mayStartAtBase: Bool = true
     ) throws {
-        var manifest = Manifest.sample(definition, deviceState: state)
-        manifest.sequence = Sequence(rawValue: parent.map { $0.manifest.sequence.rawValue + 1 } ?? 7)
-        manifest.parent =
-            parent?.manifest.sequence ?? (content.startsAtBase ? .base : Sequence(rawValue: 6))
-        manifest.parentDigest = parent?.manifest.digest.combined ?? Hash128(value: 77)
-        // No two checkpoints of a chain are equal.
-        manifest.digest.memory = Hash128(value: UInt128(manifest.sequence.rawValue))
-        var pack: [UInt8] = []
-        let writer = try PackWriter(compressor: ZstdCompressor(), clearsMemory: content.clearsMemory) {
-            pack.append(contentsOf: $0)
+        var content = PackContent.random(&random, mayStartAtBase: mayStartAtBase)
+        let isOff = random.oneIn(4)
+        if isOff {
+            content.clearsMemory = true
+            content.values = content.values.filter { $0.key.space != .memory }
         }
+        let state = random.bytes(random.number(1..<3000))
+        try self.init(content, after: parent, state: isOff ? nil : state, parentState: parentState)
+    }
+
+    init(_ content: PackContent, after parent: Link?, state: [UInt8]?, parentState: [UInt8]) throws {
+        let manifest = Self.manifest(content, after: parent, state: state)
+        var pack: [UInt8] = []
+        let writer = try PackWriter(
+            compressor: ZstdCompressor(), clearsMemory: content.clearsMemory && state != nil
+        ) { pack.append(contentsOf: $0) }
         try content.write(to: writer)
-        try state.withRawBytes { state throws(VMSyncError) in
+        try state?.withRawBytes { state throws(VMSyncError) in
             try (content.startsAtBase ? [] : parentState).withRawBytes { parent throws(VMSyncError) in
                 try writer.addDeviceState(state, parent: parent)
             }
@@ -104,6 +133,19 @@ private struct Link {
         _ = try writer.finish(manifest)
         self.content = content
         self.manifest = manifest
+        self.state = state
         self.pack = pack
+    }
+
+    private static func manifest(_ content: PackContent, after parent: Link?, state: [UInt8]?) -> Manifest {
+        let definition = MachineDefinition.sample(disks: [5 * 4096, 3 * 4096])
+        var manifest = Manifest.sample(definition, kind: state == nil ? .off : .live, deviceState: state ?? [])
+        if let parent { manifest.vm = parent.manifest.vm }
+        manifest.sequence = Sequence(rawValue: parent.map { $0.manifest.sequence.rawValue + 1 } ?? 7)
+        manifest.parent = content.startsAtBase ? .base : Sequence(rawValue: manifest.sequence.rawValue - 1)
+        manifest.parentDigest = parent?.manifest.digest.combined ?? Hash128(value: 77)
+        // No two checkpoints of a chain are equal.
+        manifest.digest.disks[0] = Hash128(value: UInt128(manifest.sequence.rawValue))
+        return manifest
     }
 }

@@ -4,11 +4,12 @@ import VMSyncCore
 
 /// Packs byte by byte after docs/format/checkpoint.md, without the writer: also those that no writer would make.
 struct PackForge {
-    var version: UInt16 = 1
+    var version: UInt16 = 2
     var flags: UInt16 = 0
     var reserved: UInt32 = 0
     var sections: [Section] = []
-    var manifest: Data
+    /// One zstd frame, or what stands in its place.
+    var manifestFrame: [UInt8]
     /// What the trailer says; nil says the truth.
     var sectionCount: UInt32?
 
@@ -26,8 +27,8 @@ struct PackForge {
         }
 
         /// A section of units that is stored as it is.
-        static func units(kind: UInt8 = 1, disk: UInt16 = 0, _ records: [Record]) -> Section {
-            let raw = unitBytes(records)
+        static func units(kind: UInt8 = 1, disk: UInt16 = 0, _ records: [UnitRecord]) -> Section {
+            let raw = UnitColumns(records).bytes
             return Section(kind: kind, disk: disk, rawLength: UInt64(raw.count), stored: raw)
         }
 
@@ -36,32 +37,16 @@ struct PackForge {
         }
     }
 
-    struct Record {
-        var gap: UInt64
-        var type: UInt8
-        var length: UInt64?
-        var payload: [UInt8] = []
-    }
-
     init(_ manifest: Manifest, _ sections: [Section] = []) throws {
-        self.manifest = try JSONEncoder().encode(manifest)
+        manifestFrame = ZstdFrame(Array(try JSONEncoder().encode(manifest))).bytes
         self.sections = sections
-    }
-
-    static func unitBytes(_ records: [Record]) -> [UInt8] {
-        let table = records.flatMap { varint($0.gap) + [$0.type] + ($0.length.map(varint) ?? []) }
-        return little(UInt32(records.count)) + little(UInt32(table.count)) + table + records.flatMap(\.payload)
-    }
-
-    static func varint(_ value: UInt64) -> [UInt8] {
-        value < 128 ? [UInt8(value)] : [UInt8(value & 127) | 128] + varint(value >> 7)
     }
 
     var bytes: [UInt8] {
         let head = Array("VMSPACK\n".utf8) + little(version) + little(flags) + little(reserved)
-        let body = head + sections.flatMap(\.bytes) + manifest
+        let body = head + sections.flatMap(\.bytes) + manifestFrame
         let trailer =
-            little(UInt32(manifest.count)) + little(sectionCount ?? UInt32(sections.count)) + little(UInt64(0))
+            little(UInt32(manifestFrame.count)) + little(sectionCount ?? UInt32(sections.count)) + little(UInt64(0))
         return Self.signed(body + trailer + [UInt8](repeating: 0, count: 16))
     }
 
@@ -73,6 +58,45 @@ struct PackForge {
         pack.replaceSubrange(
             pack.count - 16..<pack.count, with: withUnsafeBytes(of: checksum.value.bigEndian, Array.init))
         return pack
+    }
+}
+
+/// A zstd frame without any compression, byte by byte (RFC 8878, 3.1.1): so it can also be one that lies.
+struct ZstdFrame {
+    /// What its header says that it holds.
+    var contentSize: Int
+    private var blocks: [UInt8] = []
+    private static let blockMax = 128 << 10
+
+    init(_ content: [UInt8]) {
+        contentSize = content.count
+        var offset = 0
+        repeat {
+            let block = content[offset..<min(content.count, offset + Self.blockMax)]
+            offset += block.count
+            blocks += Self.header(type: 0, size: block.count, isLast: offset == content.count) + block
+        } while offset < content.count
+    }
+
+    /// `count` times the same byte, in four bytes for each 128 KiB.
+    init(repeating byte: UInt8, count: Int) {
+        contentSize = count
+        var left = count
+        while left > 0 {
+            let size = min(left, Self.blockMax)
+            left -= size
+            blocks += Self.header(type: 1, size: size, isLast: left == 0) + [byte]
+        }
+    }
+
+    /// One segment, its size in eight bytes, no checksum.
+    var bytes: [UInt8] { [0x28, 0xB5, 0x2F, 0xFD, 0xE0] + little(UInt64(contentSize)) + blocks }
+
+    /// The same without a word on its size; a window of 8 MiB.
+    var bytesWithoutSize: [UInt8] { [0x28, 0xB5, 0x2F, 0xFD, 0x00, 13 << 3] + blocks }
+
+    private static func header(type: Int, size: Int, isLast: Bool) -> [UInt8] {
+        Array(little(UInt32((isLast ? 1 : 0) | type << 1 | size << 3)).prefix(3))
     }
 }
 

@@ -1,4 +1,3 @@
-import Foundation
 import Testing
 import VMSyncCheckpoint
 import VMSyncCore
@@ -15,7 +14,7 @@ struct PackRefusalTests {
                 try writer.addMemory(5, page, parent: nil)
                 try writer.addBlock(disk: 0, 1, page)
             }
-            try state.withUnsafeBytes { try writer.addDeviceState($0, parent: nil) }
+            try state.withUnsafeBytes { try writer.addDeviceState($0, parent: .none) }
         }
     }
 
@@ -47,7 +46,7 @@ struct PackRefusalTests {
 
     @Test("another version, flag or reserved field, with a word on what to do")
     func unknownFeatures() throws {
-        for version: UInt16 in [0, 2, .max] {
+        for version: UInt16 in [0, 1, 3, .max] {
             var forge = try forged([])
             forge.version = version
             let error = try #require(refusal(forge.bytes))
@@ -55,11 +54,13 @@ struct PackRefusalTests {
             #expect(error.message.contains("format \(version)"))
             #expect(error.hint != nil)
         }
-        for bit in 0..<16 {
+        for bit in 1..<16 {
             var forge = try forged([])
             forge.flags = 1 << UInt16(bit)
             #expect(refusal(forge.bytes)?.code == .incompatible)
-            forge = try forged([])
+        }
+        for bit in 0..<32 {
+            var forge = try forged([])
             forge.reserved = 1 << UInt32(bit)
             #expect(refusal(forge.bytes)?.code == .incompatible)
         }
@@ -67,8 +68,7 @@ struct PackRefusalTests {
 
     @Test("an unknown kind, compression or reserved field of a section")
     func unknownSections() throws {
-        let raw = PackForge.unitBytes([])
-        let good = PackForge.Section(kind: 1, rawLength: 8, stored: raw)
+        let good = PackForge.Section.units([])
         #expect(refusal(try forged([good]).bytes) == nil)
         for unknown: UInt8 in [0, 4, 255] {
             var section = good
@@ -85,17 +85,18 @@ struct PackRefusalTests {
 
     @Test("a section whose header contradicts the manifest or the limits")
     func impossibleHeaders() throws {
-        let raw = PackForge.unitBytes([])
+        let raw = UnitColumns([]).bytes
+        let length = UInt64(raw.count)
         let huge = UInt64.max
         let impossible: [PackForge.Section] = [
-            .init(kind: 1, disk: 1, rawLength: 8, stored: raw),
-            .init(kind: 2, disk: 1, rawLength: 8, stored: raw),
-            .init(kind: 2, disk: .max, rawLength: 8, stored: raw),
-            .init(kind: 1, rawLength: 9, stored: raw),
+            .init(kind: 1, disk: 1, rawLength: length, stored: raw),
+            .init(kind: 2, disk: 1, rawLength: length, stored: raw),
+            .init(kind: 2, disk: .max, rawLength: length, stored: raw),
+            .init(kind: 1, rawLength: length + 1, stored: raw),
             .init(kind: 1, rawLength: huge, stored: raw),
             .init(kind: 1, compression: 1, rawLength: huge, stored: raw),
             .init(kind: 1, compression: 1, rawLength: UInt64(Limits.sectionMax) + 1, stored: raw),
-            .init(kind: 1, compression: 2, rawLength: 8, stored: raw),
+            .init(kind: 1, compression: 2, rawLength: length, stored: raw),
             .deviceState([1]),
         ]
         for section in impossible { #expect(refusal(try forged([section]).bytes)?.code == .corrupt) }
@@ -104,7 +105,7 @@ struct PackRefusalTests {
     @Test("a stored length that reaches into what follows, or out of the pack")
     func storedLengths() throws {
         let pack = try forged([.units([])]).bytes
-        for length: UInt64 in [9, 33, 4096, UInt64(pack.count), 1 << 40, .max] {
+        for length: UInt64 in [0, 15, 17, 33, 4096, UInt64(pack.count), 1 << 40, .max] {
             var damaged = pack
             damaged.replaceSubrange(32..<40, with: little(length))
             #expect(refusal(PackForge.signed(damaged)) != nil)
@@ -126,61 +127,16 @@ struct PackRefusalTests {
         }
     }
 
-    @Test("a frame that expands to more or less than was promised", arguments: [-1, 1, 4096, 2 << 20])
-    func expansion(more: Int) throws {
-        let raw = PackForge.unitBytes((0..<4000).map { _ in .init(gap: 0, type: 0) })
-        var frame: [UInt8] = []
-        let zeros = raw + [UInt8](repeating: 0, count: max(0, more))
-        _ = try zeros.withUnsafeBytes { try ZstdCompressor().append($0, to: &frame) }
-        let right = PackForge.Section(kind: 1, compression: 1, rawLength: UInt64(zeros.count), stored: frame)
-        #expect((refusal(try forged([right]).bytes) == nil) == (more <= 0))
-        let wrong = PackForge.Section(kind: 1, compression: 1, rawLength: UInt64(zeros.count - more), stored: frame)
-        #expect(refusal(try forged([wrong]).bytes)?.code == .corrupt)
-    }
-
-    @Test("records that leave their table, their payload, the memory or their order")
-    func records() throws {
-        typealias Record = PackForge.Record
-        let units = UInt64(Manifest.sample().definition.memoryUnits)
-        let wrong: [[Record]] = [
-            [Record(gap: units, type: 0)],
-            [Record(gap: .max, type: 0)],
-            [Record(gap: units - 1, type: 0), Record(gap: 0, type: 0)],
-            [Record(gap: 0, type: 0), Record(gap: units - 1, type: 0)],
-            [Record(gap: 0, type: 0), Record(gap: .max, type: 0)],
-            [Record(gap: 0, type: 3)],
-            [Record(gap: 0, type: 255)],
-            [Record(gap: 0, type: 1, payload: Array(page.dropLast()))],
-            [Record(gap: 0, type: 1, payload: page + [0])],
-            [Record(gap: 0, type: 2, length: 3, payload: [0, 1])],
-            [Record(gap: 0, type: 2, length: .max, payload: [0, 1])],
-            [Record(gap: 0, type: 2, length: 4097, payload: [UInt8](repeating: 0, count: 4097))],
-            [Record(gap: 0, type: 2, length: 2, payload: [0, 1])],
-            [Record(gap: 0, type: 2)],
+    @Test("sections that are out of order")
+    func order() throws {
+        let manifest = Manifest.sample(.sample(disks: [1 << 20, 1 << 20]), deviceState: state)
+        let (memory, state) = (PackForge.Section.units([]), PackForge.Section.deviceState(state))
+        let disks = (0..<2).map { PackForge.Section.units(kind: 2, disk: $0, []) }
+        #expect(refusal(try PackForge(manifest, [memory, memory] + disks + [state]).bytes) == nil)
+        let wrong = [
+            [disks[0], memory, state], [disks[1], disks[0], state], [state, memory], [state, disks[0]], [state, state],
         ]
-        for records in wrong { #expect(refusal(try forged([.units(records)]).bytes)?.code == .corrupt, "\(records)") }
-        let last = [Record(gap: units - 1, type: 0)]
-        #expect(refusal(try forged([.units(last)]).bytes) == nil)
-        #expect(refusal(try forged([.units(last), .units([Record(gap: 0, type: 0)])]).bytes)?.code == .corrupt)
-        #expect(refusal(try forged([.units(last), .units(last)]).bytes)?.code == .corrupt)
-        let delta = [Record(gap: 0, type: 2, length: 3, payload: [0, 1, 1])]
-        #expect(refusal(try forged([.units(kind: 2, delta)]).bytes)?.code == .corrupt)
-        #expect(refusal(try forged([.units(delta)]).bytes) == nil)
-    }
-
-    @Test("a table or a count that lies")
-    func tables() throws {
-        let good = PackForge.unitBytes([.init(gap: 0, type: 0)])
-        for (count, table): (UInt32, UInt32) in [(2, 2), (0, 2), (.max, 2), (1, 1), (1, 3), (1, .max), (1, 0)] {
-            let raw = little(count) + little(table) + good.dropFirst(8)
-            let section = PackForge.Section(kind: 1, rawLength: UInt64(raw.count), stored: raw)
-            #expect(refusal(try forged([section]).bytes)?.code == .corrupt)
-        }
-        for length in 0..<8 {
-            let raw = Array(good.prefix(length))
-            let section = PackForge.Section(kind: 1, rawLength: UInt64(length), stored: raw)
-            #expect(refusal(try forged([section]).bytes)?.code == .corrupt)
-        }
+        for sections in wrong { #expect(refusal(try PackForge(manifest, sections).bytes)?.code == .corrupt) }
     }
 
     @Test("device state that isn't what the manifest says")
@@ -190,6 +146,12 @@ struct PackRefusalTests {
         #expect(refusal(try PackForge(manifest, [.deviceState([1, 2, 3, 4, 6])]).bytes)?.code == .corrupt)
         #expect(refusal(try PackForge(manifest, [.deviceState([1, 2, 3, 4])]).bytes)?.code == .corrupt)
         #expect(refusal(try PackForge(.sample(kind: .off), [.deviceState([])]).bytes)?.code == .corrupt)
+        // Magic, length 4, four bytes: every reader of zstd passes over it, as if it were a frame of nothing.
+        let skippable: [UInt8] = [0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]
+        for (stored, isTaken) in [(ZstdFrame([]).bytes, true), (skippable, false)] {
+            let section = PackForge.Section(kind: 3, compression: 1, rawLength: 0, stored: stored)
+            #expect((refusal(try PackForge(.sample(), [section]).bytes) == nil) == isTaken)
+        }
         var many = manifest
         many.deviceStateBytes = Limits.deviceStateMax + 1
         let claim = PackForge.Section(
@@ -206,46 +168,5 @@ struct PackRefusalTests {
         manifest = .sample(kind: .off)
         manifest.digest.deviceState = Hash128(value: 1)
         #expect(refusal(try PackForge(manifest).bytes)?.code == .corrupt)
-    }
-
-    @Test("a manifest that contradicts itself or describes an impossible machine")
-    func manifests() throws {
-        let changes: [(inout Manifest) -> Void] = [
-            { $0.sequence = .base },
-            { $0.parent = $0.sequence },
-            { $0.parent = $0.sequence.next },
-            { $0.digest.disks = [] },
-            { $0.digest.disks.append(.zero) },
-            { $0.deviceStateBytes = -1 },
-            { $0.definition.memory = 0 },
-            { $0.definition.memory = .max },
-            { $0.definition.memory += 4096 },
-            { $0.definition.disks = [] },
-            { $0.definition.disks[0].size = 0 },
-            { $0.definition.disks[0].size = .max },
-            { $0.definition.disks[0].size = 513 },
-            { $0.definition.cores = 0 },
-            { $0.definition.cores = -1 },
-            { $0.definition.machineType = "q35,accel=kvm" },
-            { $0.definition.cpuModel = "" },
-            { $0.definition.macAddress = "52:54:00:12:34:56,x=y" },
-            { $0.definition.generationID = String(repeating: "a", count: 65) },
-            { $0.definition.boot = .init(hasInitrd: false, commandLine: String(repeating: "a", count: 2049)) },
-            { $0.definition.boot = .init(hasInitrd: false, commandLine: "a\0b") },
-        ]
-        for (index, change) in changes.enumerated() {
-            var manifest = Manifest.sample(deviceState: state)
-            change(&manifest)
-            #expect(refusal(try PackForge(manifest, [.deviceState(state)]).bytes) != nil, "change \(index)")
-        }
-    }
-
-    @Test("a manifest that is no JSON, or deep enough to exhaust a parser")
-    func noJSON() throws {
-        for text in ["", "{}", "null", "\u{FEFF}", "[1", String(repeating: "[", count: 200_000)] {
-            var forge = try forged([])
-            forge.manifest = Data(text.utf8)
-            #expect(refusal(forge.bytes)?.code == .corrupt)
-        }
     }
 }

@@ -26,70 +26,104 @@ struct PackRoundTripTests {
         #expect(read.deviceState == nil)
     }
 
+    /// What the sender knows of the parent: which content stands where is what `find` looks up.
+    private struct Known {
+        let parent: [UnitID: [UInt8]]
+        let base: [UnitID: [UInt8]]
+
+        init(_ definition: MachineDefinition, _ random: inout SeededRandom) {
+            let pages = (0..<definition.memoryUnits).map { UnitID.page($0) }
+            let blocks = definition.disks.indices.flatMap { disk in
+                (0..<definition.unitCount(of: .disk(disk))).map { UnitID.block($0, disk: disk) }
+            }
+            parent = Dictionary(uniqueKeysWithValues: (pages + blocks).map { ($0, random.bytes(Unit.size)) })
+            base = Dictionary(uniqueKeysWithValues: blocks.map { ($0, random.bytes(Unit.size)) })
+        }
+
+        /// A content and where it stands; nil stands for nowhere.
+        func any(_ named: [UnitID: [UInt8]], _ random: inout SeededRandom) -> (content: [UInt8], source: UnitSource?) {
+            switch random.number(0..<4) {
+            case 0:
+                if let (unit, content) = parent.randomElement(using: &random) { return (content, .parent(unit)) }
+            case 1:
+                if let (unit, content) = base.randomElement(using: &random), case .disk(let disk) = unit.space {
+                    return (content, .base(disk: disk, block: unit.index))
+                }
+            case 2:
+                if let (unit, content) = named.randomElement(using: &random) { return (content, .new(unit)) }
+            default: break
+            }
+            return (random.oneIn(3) ? [UInt8](repeating: 0, count: Unit.size) : random.bytes(Unit.size), nil)
+        }
+    }
+
     @Test("every kind of unit, several disks, a partial last block", arguments: 0..<6)
     func allKinds(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let definition = MachineDefinition.sample(disks: [8 << 20, 512, 1 << 20, Unit.size == 4096 ? 4608 : 0])
+        let definition = MachineDefinition.sample(disks: [4 << 20, 512, 1 << 20, 4608])
+        let known = Known(definition, &random)
         let state = random.bytes(random.number(0..<100_000))
-        var expected: [UnpackedPack.Entry] = []
+        var wanted: [UnitID: [UInt8]] = [:]
+        var tally = PackTally()
         let pack = try written(.sample(definition, deviceState: state)) { writer in
-            expected += try addMemory(to: writer, units: definition.memoryUnits, &random)
-            for disk in definition.disks.indices {
-                let units = Unit.count(ofBytes: definition.disks[disk].size)
-                expected += try addBlocks(to: writer, disk: disk, units: units, &random)
+            for index in 0..<definition.memoryUnits where index == definition.memoryUnits - 1 || random.oneIn(8) {
+                wanted[.page(index)] = try addPage(index, to: writer, known, wanted, &random)
             }
-            try state.withRawBytes { bytes throws(VMSyncError) in try writer.addDeviceState(bytes, parent: nil) }
-        }
-        let read = try UnpackedPack(pack)
-        #expect(read.entries == expected)
-        #expect(read.deviceState == state)
-        #expect(expected.contains { $0.target == .disk(3) && $0.index == 1 })
-        #expect(read.isWithinBounds)
-    }
-
-    private func addMemory(
-        to writer: PackWriter, units: Int, _ random: inout SeededRandom
-    ) throws -> [UnpackedPack.Entry] {
-        var expected: [UnpackedPack.Entry] = []
-        for index in 0..<units where index == units - 1 || random.oneIn(4) {
-            let old = random.bytes(Unit.size)
-            var new = random.oneIn(5) ? [UInt8](repeating: 0, count: Unit.size) : old
-            let knowsParent = random.oneIn(2)
-            if !new.allSatisfy({ $0 == 0 }) { new[random.number(0..<Unit.size)] ^= 1 }
-            try old.withUnsafeBytes { old in
-                try new.withUnsafeBytes { new in
-                    try writer.addMemory(index, new, parent: knowsParent ? old : nil)
-                    expected.append(
-                        .init(target: .memory, index: index, change: change(from: knowsParent ? old : nil, to: new)))
+            for disk in definition.disks.indices {
+                let units = definition.unitCount(of: .disk(disk))
+                for index in 0..<units where index == units - 1 || random.oneIn(3) {
+                    let (content, source) = known.any(wanted, &random)
+                    try content.withUnsafeBytes { try writer.addBlock(disk: disk, index, $0) { source } }
+                    wanted[.block(index, disk: disk)] = content
                 }
             }
+            try state.withUnsafeBytes { try writer.addDeviceState($0, parent: .none) }
+            tally = writer.tally
         }
-        return expected
+        let read = try UnpackedPack(pack)
+        #expect(read.isWithinBounds)
+        #expect(read.entries.count == wanted.count)
+        #expect(
+            read.contents(parent: { known.parent[$0] ?? [] }, base: { known.base[$0] ?? [] }) == wanted, "seed \(seed)")
+        #expect(read.deviceState == state)
+        #expect(read[.block(1, disk: 3)] != nil)
+        #expect(tally.zero > 0 && tally.whole > 0 && tally.own > 0 && tally.base > 0 && tally.parent > 0)
+        #expect(tally.new > 0)
     }
 
-    /// What the format says that a unit becomes, in the words of the reader.
-    private func change(from old: UnsafeRawBufferPointer?, to new: UnsafeRawBufferPointer) -> UnpackedPack.Change {
-        if isZero(new) { return .zero }
-        guard let old else { return .whole(Array(new)) }
-        var delta = [UInt8](repeating: 0, count: Unit.size)
-        let length = delta.withUnsafeMutableBytes { Delta.encode(from: old, to: new, into: $0) }
-        return length.map { .delta(Array(delta.prefix($0))) } ?? .whole(Array(new))
+    /// A page that changed a little, or a lot into what may stand elsewhere.
+    private func addPage(
+        _ index: Int, to writer: PackWriter, _ known: Known, _ wanted: [UnitID: [UInt8]], _ random: inout SeededRandom
+    ) throws -> [UInt8] {
+        let old = known.parent[.page(index)] ?? []
+        var (new, source) = known.any(wanted, &random)
+        if random.oneIn(3) {
+            (new, source) = (old, nil)
+            for _ in 0..<random.number(1..<30) { new[random.number(0..<Unit.size)] ^= 1 }
+        }
+        try old.withUnsafeBytes { old in
+            let parent = random.oneIn(4) ? nil : old
+            try new.withUnsafeBytes { try writer.addMemory(index, $0, parent: parent) { source } }
+        }
+        return new
     }
 
-    private func addBlocks(
-        to writer: PackWriter, disk: Int, units: Int, _ random: inout SeededRandom
-    ) throws -> [UnpackedPack.Entry] {
-        var expected: [UnpackedPack.Entry] = []
-        for index in 0..<units where index == units - 1 || random.oneIn(3) {
-            let block = random.oneIn(4) ? nil : random.bytes(Unit.size)
-            if let block {
-                try block.withUnsafeBytes { try writer.addBlock(disk: disk, index, $0) }
-            } else {
-                try writer.addBlock(disk: disk, index, nil)
+    @Test("more units than a section holds")
+    func manySections() throws {
+        var random = SeededRandom(seed: 12)
+        let pages = (0..<1200).map { _ in random.bytes(Unit.size) }
+        let pack = try written(.sample()) { writer in
+            for (index, page) in pages.enumerated() {
+                try page.withUnsafeBytes { try writer.addMemory(index * 3, $0, parent: nil) }
             }
-            expected.append(.init(target: .disk(disk), index: index, change: block.map { .whole($0) } ?? .zero))
+            try writer.addDeviceState(.none, parent: .none)
         }
-        return expected
+        let read = try UnpackedPack(pack)
+        #expect(read.entries.map(\.unit) == pages.indices.map { .page($0 * 3) })
+        #expect(
+            read.contents(parent: { _ in [] }, base: { _ in [] })
+                == Dictionary(
+                    uniqueKeysWithValues: pages.enumerated().map { (.page($0 * 3), $1) }))
     }
 
     @Test("device state costs next to nothing when the parent's is known, and needs it to be read")
@@ -111,33 +145,8 @@ struct PackRoundTripTests {
 
     @Test("an empty device state and an empty parent state")
     func emptyStates() throws {
-        let pack = try written(.sample(deviceState: [])) { writer in
-            let none = UnsafeRawBufferPointer(start: nil, count: 0)
-            try writer.addDeviceState(none, parent: none)
-        }
+        let pack = try written(.sample(deviceState: [])) { try $0.addDeviceState(.none, parent: .none) }
         #expect(try UnpackedPack(pack).deviceState == [])
-    }
-
-    @Test("a pack made by hand after the document is read like one of the writer")
-    func byHand() throws {
-        let page = [UInt8](repeating: 9, count: Unit.size)
-        let forge = try PackForge(
-            .sample(deviceState: [1, 2, 3]),
-            [
-                .units([.init(gap: 3, type: 0), .init(gap: 0, type: 1, payload: page)]),
-                .units([.init(gap: 9, type: 2, length: 4, payload: [5, 2, 8, 8])]),
-                .units(kind: 2, [.init(gap: 255, type: 1, payload: page)]),
-                .deviceState([1, 2, 3]),
-            ])
-        let read = try UnpackedPack(forge.bytes)
-        #expect(
-            read.entries == [
-                .init(target: .memory, index: 3, change: .zero),
-                .init(target: .memory, index: 4, change: .whole(page)),
-                .init(target: .memory, index: 9, change: .delta([5, 2, 8, 8])),
-                .init(target: .disk(0), index: 255, change: .whole(page)),
-            ])
-        #expect(read.deviceState == [1, 2, 3])
     }
 
     @Test("what the sink throws ends the writing")
@@ -149,4 +158,9 @@ struct PackRoundTripTests {
         }
         #expect(throws: VMSyncError.self) { try writer.finish(.sample()) }
     }
+}
+
+extension UnsafeRawBufferPointer {
+    /// No bytes.
+    static var none: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
 }
