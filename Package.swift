@@ -116,7 +116,7 @@ let package = Package(
             path: "Tests/NBDTestSupport", swiftSettings: strict),
         tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
         tests("RFB", [nioCore, nioPosix]),
-        tests("VMSyncStudy", ["VMSyncCore", "RFB", httpClient, nioCore]),
+        tests("VMSyncStudy", ["VMSyncCore", "VMSyncMachine", "RFB", httpClient, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),

@@ -14,16 +14,19 @@ import VMSyncReplica
 extension VMHost {
     /// One checkpoint of the running guest: paused as shortly as possible, encoded when it runs again.
     func checkpoint() async throws {
-        nextCheckpoint = .now + environment.checkpointInterval
-        let made: Made
+        let start = ContinuousClock.now
+        nextCheckpoint = start + environment.checkpointInterval
         do {
-            made = try await makeLive(thenResume: true)
+            let made = try await makeLive(thenResume: true)
+            try await upload(made.sealed, made: made)
+            approach?.note(.now - start)
         } catch let error as VMSyncError where error.code == .shutDown {
             // No failure: its disks are saved next.
             if let machine { guestDidShutDown(machine) }
-            return
+        } catch {
+            approach?.noteFailure()
+            throw error
         }
-        try await upload(made.sealed, made: made)
     }
 
     /// A checkpoint that was made of the running guest.
