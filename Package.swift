@@ -96,7 +96,7 @@ let package = Package(
             "VMSyncStudy",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "VMSyncDevice", "NBD", "QMP", "RFB", hummingbird, crypto, log, nioCore, nioPosix,
+                "VMSyncDevice", "NBD", "QMP", "RFB", "CVMSyncLinux", hummingbird, crypto, log, nioCore, nioPosix,
             ]),
 
         // Row 6: the command line.
