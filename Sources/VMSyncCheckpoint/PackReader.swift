@@ -82,9 +82,13 @@ package final class PackReader {
     private func forEachUnit(
         named: inout NamedUnits, _ body: (UnitID, UnitValue) throws(VMSyncError) -> Void
     ) throws(VMSyncError) {
-        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax + Unit.size, alignment: 64)
+        let page = UnsafeMutableRawBufferPointer.allocate(byteCount: Unit.size, alignment: 64)
+        defer { page.deallocate() }
+        // As large as the largest section, so that whoever reads behind it is noticed by an address sanitizer.
+        let unitSections = sections.filter { $0.space != nil && $0.header.compression != .none }
+        let rawLength = unitSections.map(\.header.rawLength).max() ?? 0
+        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: rawLength, alignment: 64)
         defer { raw.deallocate() }
-        let page = UnsafeMutableRawBufferPointer(rebasing: raw[Limits.sectionMax...])
         for section in sections {
             guard let space = section.space else { continue }
             let content = try decompress(section, into: raw)
