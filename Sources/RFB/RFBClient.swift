@@ -29,7 +29,8 @@ package final class RFBClient: Sendable {
         let ready = loop.makePromise(of: Void.self)
         let session = NIOLoopBoundBox.makeBoxSendingValue(RFBSession(ready: ready), eventLoop: loop)
         let timer = loop.scheduleTask(in: TimeAmount(timeout)) { session.value.finish(.timedOut("the handshake")) }
-        defer { timer.cancel() }
+        // At once, and not when this task goes on: that may be long after the handshake.
+        ready.futureResult.whenComplete { _ in timer.cancel() }
         let bootstrap = ClientBootstrap(group: loop).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(session.value) }
         }

@@ -122,6 +122,13 @@ package final class PackReader {
         return state
     }
 
+    /// Hands out the raw bytes of each section of units, as they were before compression; for studies of the format.
+    package func forEachRawSection(_ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Void) throws(VMSyncError) {
+        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax, alignment: 64)
+        defer { raw.deallocate() }
+        for section in sections where section.space != nil { try body(try decompress(section, into: raw)) }
+    }
+
     private func decompress(
         _ section: Section, into raw: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) -> UnsafeRawBufferPointer {

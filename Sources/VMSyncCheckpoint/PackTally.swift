@@ -3,6 +3,7 @@ package struct PackTally: Sendable, Codable, Hashable {
     package var zero = 0
     package var whole = 0
     package var pixels = 0
+    package var samples = 0
     /// Runs over the parent's unit.
     package var own = 0
     package var base = 0
@@ -16,10 +17,15 @@ package struct PackTally: Sendable, Codable, Hashable {
 
     package init() {}
 
-    mutating func count(_ source: UnitSource, asPixels: Bool) {
+    mutating func count(_ source: UnitSource, _ form: PageForm) {
         switch source {
         case .zero: zero += 1
-        case .whole: if asPixels { pixels += 1 } else { whole += 1 }
+        case .whole:
+            switch form {
+            case .plain: whole += 1
+            case .pixels: pixels += 1
+            case .samples: samples += 1
+            }
         case .own: own += 1
         case .base: base += 1
         case .parent: parent += 1
@@ -27,8 +33,21 @@ package struct PackTally: Sendable, Codable, Hashable {
         }
     }
 
+    /// What two packs are made of together.
+    package static func + (left: PackTally, right: PackTally) -> PackTally {
+        var sum = left
+        for field in [
+            \PackTally.zero, \.whole, \.pixels, \.samples, \.own, \.base, \.parent, \.new, \.sectionsRaw,
+            \.sectionsStored,
+            \.deviceStateStored,
+        ] {
+            sum[keyPath: field] += right[keyPath: field]
+        }
+        return sum
+    }
+
     enum CodingKeys: String, CodingKey {
-        case zero, whole, pixels, own, base, parent, new
+        case zero, whole, pixels, samples, own, base, parent, new
         case sectionsRaw = "sections_raw"
         case sectionsStored = "sections_stored"
         case deviceStateStored = "device_state_stored"

@@ -18,6 +18,7 @@ package final class PackWriter {
     private var sections = 0
     private var scratch: [UInt8] = []
     private var runs = RunEncoder()
+    private let estimate = UnitEstimate()
     private var window = ContentWindow()
     /// Bytes handed to the sink so far.
     package private(set) var length = 0
@@ -49,12 +50,11 @@ package final class PackWriter {
         try begin(.memory, disk: 0)
         if isZero(page) { return try add(index, UnitValue(.zero)) }
         let runLength = parent.flatMap { runs.find(from: $0, to: page) }
-        if let runLength, runLength <= UnitChoice.runsBeforeSearch { return try addRuns(index) }
+        if let runLength, runLength <= UnitEstimate.runsBeforeSearch { return try addRuns(index) }
         if let source = try find() { return try add(index, UnitValue(source)) }
-        switch UnitChoice.choose(page, runLength: runLength) {
+        switch estimate.choose(page, runLength: runLength) {
         case .runs: try addRuns(index)
-        case .whole: try add(index, UnitValue(.whole(page)))
-        case .pixels: try add(index, UnitValue(.whole(page)), asPixels: true)
+        case .whole(let form): try add(index, UnitValue(.whole(page)), form)
         }
     }
 
@@ -74,13 +74,13 @@ package final class PackWriter {
         case .memory: try begin(.memory, disk: 0)
         case .disk(let disk): try begin(.disk, disk: disk)
         }
-        var asPixels = false
-        if case .whole(let bytes) = source { asPixels = UnitChoice.choose(bytes, runLength: nil) == .pixels }
-        guard let patch else { return try add(unit.index, UnitValue(source), asPixels: asPixels) }
+        var form = PageForm.plain
+        if case .whole(let bytes) = source { form = estimate.cheapest(bytes).0 }
+        guard let patch else { return try add(unit.index, UnitValue(source), form) }
         try patch.places.withRawBytes { places throws(VMSyncError) in
             try patch.bytes.withRawBytes { bytes throws(VMSyncError) in
                 let value = UnitValue(source, runs: Runs(places: places, bytes: bytes))
-                try add(unit.index, value, asPixels: asPixels, runCount: patch.runs.count)
+                try add(unit.index, value, form, runCount: patch.runs.count)
             }
         }
     }
@@ -90,10 +90,10 @@ package final class PackWriter {
     }
 
     private func add(
-        _ index: Int, _ value: UnitValue, asPixels: Bool = false, runCount: Int = 0
+        _ index: Int, _ value: UnitValue, _ form: PageForm = .plain, runCount: Int = 0
     ) throws(VMSyncError) {
-        builder.add(index, value, asPixels: asPixels, runCount: runCount)
-        tally.count(value.source, asPixels: asPixels)
+        builder.add(index, value, form: form, runCount: runCount)
+        tally.count(value.source, form)
         if open?.kind == .memory { window.append(value) }
         if builder.isFull { try closeSection() }
     }

@@ -58,6 +58,7 @@ enum SourceCode: UInt8 {
     case disk = 6
     case newMemory = 7
     case newDisk = 8
+    case samples = 9
 
     /// The bit beside the source that says that there are runs.
     static let runsFlag: UInt8 = 0x10

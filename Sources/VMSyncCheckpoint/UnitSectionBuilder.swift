@@ -26,12 +26,12 @@ struct UnitSectionBuilder: ~Copyable {
         raw.count + kinds.count + gaps.count + references.count + places.count >= Limits.sectionTarget
     }
 
-    mutating func add(_ index: Int, _ value: UnitValue, asPixels: Bool = false, runCount: Int = 0) {
+    mutating func add(_ index: Int, _ value: UnitValue, form: PageForm = .plain, runCount: Int = 0) {
         precondition(index >= next || count == 0, "units are added in rising order")
         Varint.append(UInt64(index - (count == 0 ? 0 : next)), to: &gaps)
         next = index + 1
         count += 1
-        let code = addSource(value.source, asPixels: asPixels, index: index)
+        let code = addSource(value.source, form, index: index)
         kinds.append(code.rawValue | (runCount > 0 ? SourceCode.runsFlag : 0))
         guard runCount > 0 else { return }
         Varint.append(UInt64(runCount), to: &places)
@@ -39,16 +39,13 @@ struct UnitSectionBuilder: ~Copyable {
         raw.append(contentsOf: value.runs.bytes)
     }
 
-    private mutating func addSource(_ source: UnitSource, asPixels: Bool, index: Int) -> SourceCode {
+    private mutating func addSource(_ source: UnitSource, _ form: PageForm, index: Int) -> SourceCode {
         switch source {
         case .zero: return .zero
         case .own: return .own
-        case .whole(let bytes) where asPixels:
-            Pixels.append(bytes, to: &raw)
-            return .pixels
         case .whole(let bytes):
-            raw.append(contentsOf: bytes)
-            return .whole
+            form.append(bytes, to: &raw)
+            return form.code
         case .base(let disk, let block): return addReference(.base, disk: disk, block, index: index)
         case .parent(let unit): return addReference(unit, memory: .memory, disk: .disk, index: index)
         case .new(let unit): return addReference(unit, memory: .newMemory, disk: .newDisk, index: index)
@@ -96,7 +93,7 @@ struct UnitSectionBuilder: ~Copyable {
 
 /// References are written as how far they are from where the last one of the same source would lead on.
 struct ReferenceSteps {
-    private var distances = InlineArray<9, Int>(repeating: 0)
+    private var distances = InlineArray<10, Int>(repeating: 0)
 
     /// The varint for a reference of unit `index` to `target`.
     mutating func step(to target: Int, from index: Int, _ code: SourceCode) -> UInt64 {

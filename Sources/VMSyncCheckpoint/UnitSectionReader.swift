@@ -100,9 +100,8 @@ struct UnitSectionReader {
         case .zero: return .zero
         case .own: return .own
         case .whole: return .whole(try takeData(Unit.size))
-        case .pixels:
-            Pixels.restore(try takeData(Unit.size), to: page)
-            return .whole(UnsafeRawBufferPointer(page))
+        case .pixels: return .whole(PageForm.pixels.restore(try takeData(Unit.size), to: page))
+        case .samples: return .whole(PageForm.samples.restore(try takeData(Unit.size), to: page))
         case .base:
             let unit = try readReference(code, index)
             guard case .disk(let disk) = unit.space else { throw Self.damaged("a base block has no disk") }

@@ -97,8 +97,8 @@ private final class ProcessLock: Sendable {
 }
 
 /// Where libramwatch.so is: beside the program, or where a package puts it.
-enum RamwatchLibrary {
-    static var path: String? {
+package enum RamwatchLibrary {
+    package static var path: String? {
         let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         let folder = (program as NSString).deletingLastPathComponent
         // Who names one gets that one or none.

@@ -67,7 +67,7 @@ final class ContentFinder {
     /// Whether `bytes` stand on `overlay` at `block`.
     func holds(_ overlay: OverlayDisk, _ block: Int, _ bytes: UnsafeRawBufferPointer) throws(VMSyncError) -> Bool {
         try overlay.readBlock(UInt64(block), into: scratch)
-        return memcmp(scratch.baseAddress!, bytes.baseAddress!, Unit.size) == 0
+        return UnsafeRawBufferPointer(scratch).holdsSame(as: bytes)
     }
 
     private func number(of unit: UnitID) -> Int {
@@ -102,7 +102,7 @@ struct NewContents: ~Copyable {
 
     func find(_ content: Hash128, _ bytes: UnsafeRawBufferPointer, in captured: CapturedPages) -> Int? {
         index.find(content) { page in
-            captured.page(page).map { memcmp($0.baseAddress!, bytes.baseAddress!, Unit.size) == 0 } ?? false
+            captured.page(page)?.holdsSame(as: bytes) ?? false
         }
     }
 }

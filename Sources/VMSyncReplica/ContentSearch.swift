@@ -57,7 +57,7 @@ struct ContentSearch: ~Copyable {
                 IndexRuns.find(unit.index, in: changedPages) == nil
             else { return false }
             // The guest runs again: a page that it has changed by now doesn't compare, and isn't used.
-            return memcmp(replica.memory.page(unit.index).baseAddress!, bytes.baseAddress!, Unit.size) == 0
+            return replica.memory.page(unit.index).holdsSame(as: bytes)
         case .disk(let number):
             let disk = replica.disks[number]
             guard disk.hashes[unit.index] == content, !changedBlocks[number].contains(unit.index) else { return false }

@@ -55,11 +55,22 @@ extension Replica {
     /// so what was saved then is taken.
     private func stash(_ units: [UnitID], for sequence: Sequence) throws(VMSyncError) -> UnitStash {
         if units.isEmpty { return UnitStash() }
-        if record.applying == sequence { return try UnitStash(path: paths.stash, sequence: sequence) }
+        if record.applying == sequence { return try readStash(sequence) }
         var stash = UnitStash()
         for unit in units { try stash.add(unit) { bytes throws(VMSyncError) in try read(unit, into: bytes) } }
         try stash.write(to: paths.stash, sequence: sequence)
         return stash
+    }
+
+    /// What an earlier attempt has saved. Without it nothing knows the parent any more.
+    private func readStash(_ sequence: Sequence) throws(VMSyncError) -> UnitStash {
+        do throws(VMSyncError) {
+            return try UnitStash(path: paths.stash, sequence: sequence)
+        } catch {
+            record.applying = nil
+            try markDamaged("checkpoint \(sequence) can't be applied again: \(error.message)")
+            throw error
+        }
     }
 
     private func apply(_ reader: PackReader, _ stash: UnitStash) throws(VMSyncError) {
@@ -70,6 +81,7 @@ extension Replica {
             case .memory: try applyPage(value, at: unit.index, stash, scratch)
             case .disk(let disk): try applyBlock(value, to: disk, at: unit.index, stash, scratch)
             }
+            try Fault.point("apply-unit")
         }
     }
 
@@ -145,6 +157,9 @@ extension Replica {
             try read(value.source, stash, into: scratch)
         }
         value.runs.apply(to: scratch)
+        // Behind the end of the disk there are zeros, whatever the pack says: the hash is of what the disk then holds.
+        let end = Int(disk.overlay.size) - index * Unit.size
+        for byte in min(end, Unit.size)..<Unit.size { scratch[byte] = 0 }
         let block = UnsafeRawBufferPointer(scratch)
         try disk.overlay.apply(block: UInt64(index), content: block)
         disk.hashes.set(index, UnitHash.block(block))
@@ -155,7 +170,7 @@ extension Replica {
         _ source: UnitSource, _ stash: UnitStash, into unit: UnsafeMutableRawBufferPointer
     ) throws(VMSyncError) {
         switch source {
-        case .zero: memset(unit.baseAddress!, 0, unit.count)
+        case .zero: unit.initializeMemory(as: UInt8.self, repeating: 0)
         case .whole(let bytes): unit.copyMemory(from: bytes)
         case .base(let disk, let block): try disks[disk].overlay.readBase(UInt64(block), into: unit)
         case .parent(let id):

@@ -12,7 +12,8 @@ package struct Capture {
     package let mayRun: Bool
     package let scan: Duration
     package let copy: Duration
-    let frozen: [FrozenDisk]
+    /// The disks at that moment, in order.
+    package let frozen: [FrozenDisk]
 
     /// How many pages were taken out.
     package var pages: Int { runs.reduce(0) { $0 + $1.count } }

@@ -30,8 +30,14 @@ package final class Replica {
     let bases: [BaseIndex?]
     /// Nil until a checkpoint is sealed, and after a pack was applied.
     var finder: ContentFinder?
-    let captured: CapturedPages
+    /// What the capture that isn't sealed yet took out of the guest.
+    package let captured: CapturedPages
     let compressor = ZstdCompressor()
+    /// zstd's, for the checkpoints to come.
+    package var compressionLevel: Int32 {
+        get { compressor.level }
+        set { compressor.level = newValue }
+    }
     /// What the pack sealed last is made of.
     package internal(set) var lastTally = PackTally()
     let logger: Logger
@@ -55,9 +61,9 @@ package final class Replica {
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
         disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
-        self.bases = bases.map { base in
+        self.bases = zip(bases, definition.disks).map { base, disk in
             do throws(VMSyncError) {
-                return try BaseIndex(base: base)
+                return try BaseIndex(base: base, diskSize: disk.size)
             } catch {
                 logger.warning("what stands on \(base) is sent all the same: \(error.message)")
                 return nil
@@ -143,6 +149,7 @@ package final class Replica {
         try Fault.point("reset-begun")
         try pages.clear()
         parents.forgetAll()
+        AtomicFile.remove(paths.stash)
         for disk in disks {
             try disk.overlay.reset()
             try disk.hashes.clear()

@@ -34,7 +34,9 @@ struct Vmsync: AsyncParsableCommand {
                 subcommands: [
                     JoinCommand.self, InviteCommand.self, DevicesCommand.self, DoctorCommand.self, DaemonCommand.self,
                 ]),
-            CommandGroup(name: "Server and trial:", subcommands: [ServerCommand.self, DemoCommand.self, SessionCommand.self]),
+            CommandGroup(
+                name: "Server and trial:",
+                subcommands: [ServerCommand.self, DemoCommand.self, SessionCommand.self, BenchCommand.self]),
         ])
 
     static func main() async {

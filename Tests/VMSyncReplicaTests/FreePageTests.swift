@@ -48,7 +48,7 @@ extension LiveGuestTests {
         let followed = try storedBytes(target)
 
         try await console.type("rm /tmp/fill")
-        try await waitUntil("the guest's free memory is given back") {
+        try await waitUntil("the guest's free memory is given back", by: source) {
             try storedBytes(source) < full - Self.filled * 3 / 4
         }
         let sealed = try await seal(machine, on: source, tracker, isCurrent: true)
@@ -64,7 +64,7 @@ extension LiveGuestTests {
         try await waitFor("again", on: source)
         let filled = try storedBytes(source)
         try await console.type("rm /tmp/fill")
-        try await waitUntil("the guest's free memory is given back again") {
+        try await waitUntil("the guest's free memory is given back again", by: source) {
             try storedBytes(source) < filled - Self.filled * 3 / 4
         }
         let last = try await seal(machine, on: source, tracker, isCurrent: true)
@@ -98,15 +98,19 @@ extension LiveGuestTests {
     }
 
     private func waitFor(_ word: String, on host: GuestHost) async throws {
-        try await waitUntil("the guest to say \(word)") {
+        try await waitUntil("the guest says \(word)", by: host) {
             host.witness().others.contains { $0.contains(word) && !$0.contains("echo") }
         }
     }
 
-    private func waitUntil(_ what: String, _ condition: () throws -> Bool) async throws {
+    private func waitUntil(_ what: String, by host: GuestHost, _ condition: () throws -> Bool) async throws {
         let deadline = ContinuousClock.now + .seconds(90)
         while try !condition() {
-            guard ContinuousClock.now < deadline else { throw VMSyncError(.timeout, what) }
+            guard ContinuousClock.now < deadline else {
+                let words = host.witness().others.suffix(5)
+                throw VMSyncError(
+                    .timeout, "too long until \(what): \(try storedBytes(host)) bytes of memory stored, \(words)")
+            }
             try await Task.sleep(for: .milliseconds(50))
         }
     }

@@ -56,12 +56,12 @@ struct ReplicaRefusalTests {
         }
     }
 
-    /// A keyframe with a right checksum, whose only section holds a record of an unknown type.
+    /// A keyframe with a right checksum, whose device state isn't the one that its digest names.
     private static func lyingKeyframe(of device: TestDevice) throws -> Data {
         var pack = Data()
         let writer = try PackWriter(compressor: ZstdCompressor()) { pack.append(contentsOf: $0) }
         let wrong = [UInt8](repeating: 7, count: 9)
-        try wrong.withUnsafeBytes { try writer.addDeviceState($0, parent: nil) }
+        try writer.addDeviceState(wrong)
         var manifest = device.manifest(parent: .base, parentDigest: StateDigest.base(disks: 2).combined)
         manifest.deviceStateBytes = wrong.count
         _ = try writer.finish(manifest)
@@ -105,9 +105,7 @@ struct ReplicaRefusalTests {
     private func empty(_ manifest: Manifest) throws -> Data {
         var pack = Data()
         let writer = try PackWriter(compressor: ZstdCompressor()) { pack.append(contentsOf: $0) }
-        try [UInt8](repeating: 0, count: manifest.deviceStateBytes).withUnsafeBytes {
-            try writer.addDeviceState($0, parent: nil)
-        }
+        try writer.addDeviceState([UInt8](repeating: 0, count: manifest.deviceStateBytes))
         _ = try writer.finish(manifest)
         return pack
     }
@@ -147,7 +145,7 @@ struct ReplicaRefusalTests {
             manifest.deviceStateBytes = try active.replica.deviceState().count
             var lie = Data()
             let writer = try PackWriter(compressor: ZstdCompressor()) { lie.append(contentsOf: $0) }
-            try active.replica.deviceState().withUnsafeBytes { try writer.addDeviceState($0, parent: nil) }
+            try writer.addDeviceState(try active.replica.deviceState())
             _ = try writer.finish(manifest)
             try standby.put(lie, as: next.sequence)
             #expect(throws: VMSyncError.self) { try standby.replica.applyInbox(next.sequence) }

@@ -65,9 +65,13 @@ final class TestDevice {
 
     @discardableResult
     func checkpoint(_ kind: Manifest.Kind = .live) throws -> SealedCheckpoint {
+        try seal(try replica.capture(tracker: nil), kind)
+    }
+
+    @discardableResult
+    func seal(_ capture: Capture, _ kind: Manifest.Kind = .live) throws -> SealedCheckpoint {
         let header = CheckpointHeader(
             kind: kind, epoch: Epoch(rawValue: 1), device: .random(), created: 1_700_000_000, qemu: "7.2.22")
-        let capture = try replica.capture(tracker: nil)
         return try replica.seal(capture, deviceState: kind == .live ? state : [], header: header)
     }
 
@@ -91,6 +95,9 @@ final class TestDevice {
             other.state = try other.replica.deviceState()
         }
     }
+
+    /// The base image, which is that of both disks.
+    func baseBytes() throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: base))) }
 
     func readDisk(_ index: Int) throws -> [UInt8] {
         let disk = replica.overlays[index]
@@ -154,8 +161,7 @@ extension TestDevice {
                 try block.withUnsafeBytes { try writer.addBlock(disk: number, Int(index), $0) }
             }
         }
-        let state = try replica.deviceState()
-        try state.withUnsafeBytes { try writer.addDeviceState($0, parent: nil) }
+        try writer.addDeviceState(try replica.deviceState())
         let manifest = manifest(parent: .base, parentDigest: StateDigest.base(disks: 2).combined)
         _ = try writer.finish(manifest)
         return (pack, manifest.sequence)
@@ -168,5 +174,12 @@ extension TestDevice {
             vm: record.vm, sequence: record.sequence, parent: parent, epoch: Epoch(rawValue: 1), device: .random(),
             created: 0, kind: record.kind, definition: Self.definition, qemu: "7.2.22", parentDigest: parentDigest,
             digest: record.digest, deviceStateBytes: (try? replica.deviceState().count) ?? 0)
+    }
+}
+
+extension PackWriter {
+    /// A device state that begins from none.
+    func addDeviceState(_ state: [UInt8]) throws {
+        try state.withUnsafeBytes { try addDeviceState($0, parent: UnsafeRawBufferPointer(start: nil, count: 0)) }
     }
 }

@@ -24,24 +24,32 @@ package final class BaseIndex {
     private let blocks: Int
 
     /// Opens the index of the raw image at `base`, which must not change; makes it if it isn't there.
-    package init(base path: String) throws(VMSyncError) {
+    /// - Parameter diskSize: bytes of the disk that begins from the image; blocks behind its end are never found.
+    package init(base path: String, diskSize: UInt64) throws(VMSyncError) {
         base = try DiskFile(path, O_RDONLY)
         let size = try base.length()
-        blocks = Unit.count(ofBytes: size)
-        let file = path + ".index"
-        if let mapping = try Self.map(file, baseSize: size) {
-            self.mapping = mapping
-        } else {
-            try Self.build(file, from: path, size: size)
-            guard let mapping = try Self.map(file, baseSize: size) else {
-                throw VMSyncError(.corrupt, "\(file) isn't as it was written")
-            }
-            self.mapping = mapping
-        }
+        blocks = Unit.count(ofBytes: min(size, diskSize))
+        mapping = try Self.mapOrBuild(base, size: size)
         index = ContentIndex(Self.entries(of: mapping))
     }
 
-    deinit { munmap(mapping.baseAddress!, mapping.count) }
+    /// Of two that begin from the same image at once, the second waits and finds the index of the first.
+    private static func mapOrBuild(
+        _ base: DiskFile, size: UInt64
+    ) throws(VMSyncError) -> UnsafeMutableRawBufferPointer {
+        let file = base.path + ".index"
+        if let mapping = try map(file, baseSize: size) { return mapping }
+        try base.lockWaiting()
+        defer { base.unlock() }
+        if let mapping = try map(file, baseSize: size) { return mapping }
+        try build(file, from: base.path, size: size)
+        guard let mapping = try map(file, baseSize: size) else {
+            throw VMSyncError(.corrupt, "\(file) isn't as it was written")
+        }
+        return mapping
+    }
+
+    deinit { munmap(mapping.baseAddress, mapping.count) }
 
     /// The block that holds `bytes`, which are those of one unit; each candidate is read and compared.
     package func find(
@@ -50,7 +58,7 @@ package final class BaseIndex {
         try index.find(content) { block throws(VMSyncError) in
             guard block < blocks else { return false }
             try base.read(into: scratch, at: UInt64(block * Unit.size))
-            return memcmp(scratch.baseAddress!, bytes.baseAddress!, Unit.size) == 0
+            return UnsafeRawBufferPointer(scratch).holdsSame(as: bytes)
         }
     }
 
@@ -72,7 +80,8 @@ package final class BaseIndex {
         guard let address = mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED
         else { throw .system("mmap", path: path) }
         let mapping = UnsafeMutableRawBufferPointer(start: address, count: length)
-        guard mapping.load(as: UInt64.self) == magic, mapping.load(fromByteOffset: 8, as: UInt64.self) == baseSize else {
+        guard mapping.load(as: UInt64.self) == magic, mapping.load(fromByteOffset: 8, as: UInt64.self) == baseSize
+        else {
             munmap(address, length)
             return nil
         }

@@ -92,6 +92,15 @@ final class DiskFile: Sendable {
         throw DiskFile.failure("lock", path)
     }
 
+    /// Takes the lock of this file; waits for another one that has it.
+    func lockWaiting() throws(VMSyncError) {
+        while flock(descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else { throw DiskFile.failure("lock", path) }
+        }
+    }
+
+    func unlock() { flock(descriptor, LOCK_UN) }
+
     private func check(_ result: some BinaryInteger, _ call: String) throws(VMSyncError) {
         if result < 0 { throw DiskFile.failure(call, path) }
     }

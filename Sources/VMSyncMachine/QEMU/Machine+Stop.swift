@@ -64,7 +64,11 @@ extension Machine {
 
     /// The state that QEMU has sent; the guest may run meanwhile.
     package func deviceState(of guest: StoppedGuest) async throws -> [UInt8] {
-        try await during("taking in the device state") { Array(buffer: try await guest.expectation.state()) }
+        try await during("taking in the device state") {
+            var state = Array(buffer: try await guest.expectation.state())
+            ScreenPages.settle(&state)
+            return state
+        }
     }
 
     /// Gives up a stop that failed: the guest runs again, unless it has shut itself down, and its state is not expected

@@ -1,0 +1,8 @@
+import Synchronization
+
+/// Is raised once, by any task.
+final class Flag: Sendable {
+    private let raised = Atomic(false)
+    var isRaised: Bool { raised.load(ordering: .acquiring) }
+    func raise() { raised.store(true, ordering: .releasing) }
+}

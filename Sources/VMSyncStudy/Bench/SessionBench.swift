@@ -1,0 +1,98 @@
+import Foundation
+import Logging
+import VMSyncCore
+
+/// How many bytes leave the device while a person works: our packs beside what other means would send of the very same
+/// checkpoints.
+package struct SessionBench: Sendable {
+    package var guest: DesktopGuest
+    package var sessions = DesktopSession.names
+    package var seed: UInt64 = 1
+    /// Length of each session; one task that takes longer is finished.
+    package var seconds = 30
+    /// Between two checkpoints.
+    package var interval = Duration.seconds(1)
+    /// Called with what is being done.
+    let say: @Sendable (String) -> Void
+
+    package init(guest: DesktopGuest, say: @escaping @Sendable (String) -> Void) {
+        self.guest = guest
+        self.say = say
+    }
+
+    package func run() async throws -> SessionBenchReport {
+        try await BenchFolder.with { folder in
+            let pages = try await PageServer.start(packages: guest.packageFolder)
+            let result: Result<SessionBenchReport, any Error>
+            do {
+                result = .success(
+                    try await BenchMachine.with(guest.guest, folder: folder, logger: BenchFolder.logger) { machine in
+                        try await run(on: machine, Desk(machine.paths, pages: pages), folder: folder)
+                    })
+            } catch { result = .failure(error) }
+            await pages.stop()
+            return try result.get()
+        }
+    }
+
+    private func run(on machine: BenchMachine, _ desk: Desk, folder: String) async throws -> SessionBenchReport {
+        var report = SessionBenchReport(interval_s: interval.seconds, seconds: seconds)
+        let account = try await machine.makeAccount(folder: folder)
+        say("booting the desktop")
+        try await DesktopSession.waitForDesktop(desk)
+        _ = try await machine.checkpoint(account)
+        for name in sessions {
+            // A busy host may let a session fail: then it is done once more, and the report says so.
+            for attempt in 0..<2 {
+                let figures = try await measure(name, seed: seed + UInt64(attempt), machine, desk, account)
+                report.sessions.append(figures)
+                if figures.problems.isEmpty { break }
+            }
+        }
+        return report
+    }
+
+    private func measure(
+        _ name: String, seed: UInt64, _ machine: BenchMachine, _ desk: Desk, _ account: SessionAccount
+    ) async throws -> SessionBenchReport.Session {
+        say("\(name): preparing")
+        var session = try DesktopSession.named(name, seed: seed, packages: guest.packages)
+        try await session.prepare(on: desk)
+        _ = try await machine.checkpoint(account)
+        say("\(name): \(seconds) s of work, a checkpoint every \(interval)")
+        account.begin(sampled: [seconds / 6, seconds / 2, seconds * 5 / 6], imaged: seconds / 2)
+        let runner = SessionRunner(session)
+        let series = try await CheckpointSeries.make(of: machine, every: interval, account) { [seconds] in
+            try await runner.run(on: desk, for: .seconds(seconds))
+        }
+        let policies = account.policies
+        let verdict = try await runner.check(on: desk)
+        say(
+            "\(name): \(verdict.happened ? "done" : verdict.problems.joined(separator: "; ")); packing samples by others"
+        )
+        var samples: [SampleFigures] = []
+        for sample in account.samples { samples.append(try await sample.figures()) }
+        account.end()
+        return SessionBenchReport.Session(name, seed, series, policies, samples, verdict)
+    }
+}
+
+/// A session whose work is done in another task.
+actor SessionRunner {
+    private var session: DesktopSession
+
+    init(_ session: DesktopSession) { self.session = session }
+
+    func run(on desk: Desk, for time: Duration) async throws {
+        var session = session
+        try await session.run(on: desk, for: time)
+        self.session = session
+    }
+
+    func check(on desk: Desk) async throws -> SessionVerdict {
+        var session = session
+        let verdict = try await session.check(on: desk)
+        self.session = session
+        return verdict
+    }
+}
