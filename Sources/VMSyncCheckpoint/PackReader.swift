@@ -4,8 +4,9 @@ import VMSyncCore
 
 /// A pack that may come from anybody, checked as docs/format/checkpoint.md says before anything is handed out.
 ///
-/// `init` checks framing, checksum and manifest; `validate` decompresses and checks every record without handing out any;
-/// then `forEachUnit` is sure not to meet a damaged one, so that a refused pack leaves the state as it was. Borrows `bytes`: they must stay where they are as long as the reader lives.
+/// `init` checks framing, checksum and manifest; `validate` decompresses and checks every record without handing out
+/// any; then `forEachUnit` is sure not to meet a damaged one, so that a refused pack leaves the state as it was. Borrows
+/// `bytes`: they must stay where they are as long as the reader lives.
 package final class PackReader {
     package let manifest: Manifest
     /// Whether memory that the pack doesn't name becomes zero.

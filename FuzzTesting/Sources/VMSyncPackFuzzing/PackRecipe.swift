@@ -7,7 +7,7 @@ import VMSyncCore
 ///
 /// | bits of the first byte | |
 /// |---|---|
-/// | 0–1 | 0: the sections as they stand in a pack; 1: sections by their raw bytes; 2: sections by their records; 3: the whole pack |
+/// | 0–1 | 0: sections as they stand in a pack; 1: by their raw bytes; 2: by their records; 3: the whole pack |
 /// | 2 | the flag that clears memory |
 /// | 3 | the VM is off |
 /// | 4 | a keyframe |

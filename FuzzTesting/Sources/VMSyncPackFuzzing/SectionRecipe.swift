@@ -1,7 +1,7 @@
 import VMSyncCheckpoint
 
-/// Makes sections of an input. Each begins with a byte: bits 0–1 are its kind, bit 2 says that it is compressed, bit 3
-/// that with a prefix, bits 4–7 are its disk.
+/// Makes sections of an input. Each begins with a byte: bits 0–1 are its kind, bits 4–7 its disk, and bit 2 says that
+/// it is to be compressed. Of device state the input is the frame itself, and bits 2–3 are its compression.
 struct SectionRecipe {
     private let compressor: ZstdCompressor
     /// More would only make the fuzzer slow.
@@ -87,7 +87,7 @@ struct ColumnRecipe {
         kinds.append(kind)
         append(UInt64(input.byte()), to: &gaps)
         switch kind & 0x0F {
-        case 1, 2: data += [UInt8](repeating: input.byte(), count: Unit.size)
+        case 1, 2, 9: data += [UInt8](repeating: input.byte(), count: Unit.size)
         case 4, 6, 8:
             append(UInt64(input.byte()), to: &references)
             append(UInt64(input.word()), to: &references)
