@@ -2,7 +2,6 @@
 
 GUESTS := .build/guests
 RAMWATCH := .build/release/libramwatch.so
-BENCH_SWITCHES := 20
 FUZZ_RUNS := 100000
 SOURCES := $(wildcard Sources Tests FuzzTesting/Sources Package.swift)
 SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
@@ -38,8 +37,8 @@ fuzz: packfuzz ## Feed mutated packs to all that reads them (FUZZ_RUNS=100000)
 	ASAN_OPTIONS=quarantine_size_mb=8 $(PACKFUZZ) -runs=$(FUZZ_RUNS) -max_len=8192 -rss_limit_mb=4096 \
 		-artifact_prefix=.build-fuzz/ .build-fuzz/corpus FuzzTesting/Corpus
 
-bench: deps-demo build guest-x86_64 ## Measure switches, pauses and packs on the small guest (BENCH_SWITCHES=20)
-	.build/release/vmsync demo --switches $(BENCH_SWITCHES)
+bench: deps-bench build guest-desktop ## Measure beside what people use today, into docs/benchmarks.md (BENCH_ARGS="…")
+	.build/release/vmsync bench --write docs $(BENCH_ARGS)
 
 docs: ## Check that what the documents point to is there
 	scripts/check-docs.py
@@ -61,9 +60,9 @@ clean: ## Remove what was built (fetched packages stay)
 
 # MARK: parts of the above
 
-.PHONY: deps-build deps-demo deps-desktop deps-check deps-test ramwatch guest-x86_64 guest-aarch64 guest-desktop
+.PHONY: deps-build deps-demo deps-desktop deps-bench deps-check deps-test ramwatch guest-x86_64 guest-aarch64 guest-desktop
 
-deps-build deps-demo deps-desktop deps-check deps-test: deps-%:
+deps-build deps-demo deps-desktop deps-bench deps-check deps-test: deps-%:
 	@scripts/install-deps.sh --for $*
 
 guest-x86_64 guest-aarch64: guest-%: deps-demo

@@ -96,7 +96,7 @@ let package = Package(
             "VMSyncStudy",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "VMSyncDevice", "NBD", "QMP", "RFB", "CVMSyncLinux", hummingbird, log, nioCore, nioPosix,
+                "VMSyncDevice", "NBD", "QMP", "RFB", hummingbird, crypto, log, nioCore, nioPosix,
             ]),
 
         // Row 6: the command line.
@@ -116,7 +116,7 @@ let package = Package(
             path: "Tests/NBDTestSupport", swiftSettings: strict),
         tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
         tests("RFB", [nioCore, nioPosix]),
-        tests("VMSyncStudy", ["VMSyncCore", "RFB", httpClient, nioCore]),
+        tests("VMSyncStudy", ["VMSyncCore", "VMSyncMachine", "RFB", httpClient, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),

@@ -12,10 +12,10 @@ readonly MACHINES="qemu-system-x86 qemu-utils ipxe-qemu cpio e2fsprogs util-linu
 readonly DESKTOP="mmdebstrap kmod xz-utils"
 # The linter of shell scripts, and what the check of the arrows is written in.
 readonly CHECK="python3 shellcheck"
-# The second architecture, and clients that we did not write, to hold our NBD server against.
-readonly TEST="qemu-system-arm fio libnbd-bin nbdkit"
-# What figures are drawn with; the servers and clients that we are measured beside are in the lists above.
-readonly BENCH="gnuplot-nox"
+# The second architecture, clients that we did not write, to hold our NBD server against, and what makes slow links.
+readonly TEST="qemu-system-arm fio libnbd-bin nbdkit iproute2"
+# What figures are drawn with, and what packs are measured beside; servers and their clients are in the lists above.
+readonly BENCH="gnuplot-nox xdelta3 zstd"
 
 usage() { echo "usage: install-deps.sh --for build|demo|desktop|check|test|bench" >&2; exit 2; }
 

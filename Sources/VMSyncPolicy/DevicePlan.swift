@@ -48,6 +48,8 @@ package struct DeviceSituation: Sendable {
     /// Whether the last checkpoint of this device's tenure has begun: only the server knows where the VM is.
     package var isDeparting: Bool
     package var checkpointIsDue: Bool
+    /// Of a switch from here: whether the next checkpoint should be its last.
+    package var isNearSwitch: Bool
     /// Whether the user asked for the VM to run here.
     package var startWanted: Bool
     /// Why this device can't run the VM, if so.
@@ -55,7 +57,8 @@ package struct DeviceSituation: Sendable {
 
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
-        isDeparting: Bool = false, checkpointIsDue: Bool, startWanted: Bool, obstacle: VMSyncError?
+        isDeparting: Bool = false, checkpointIsDue: Bool, isNearSwitch: Bool = true, startWanted: Bool,
+        obstacle: VMSyncError?
     ) {
         self.me = me
         self.server = server
@@ -65,6 +68,7 @@ package struct DeviceSituation: Sendable {
         self.outbox = outbox
         self.isDeparting = isDeparting
         self.checkpointIsDue = checkpointIsDue
+        self.isNearSwitch = isNearSwitch
         self.startWanted = startWanted
         self.obstacle = obstacle
     }
@@ -141,7 +145,7 @@ extension DeviceSituation {
             return .confirmArrival(pending.id)
         }
         if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {
-            return .handOver(pending.id)
+            return isNearSwitch ? .handOver(pending.id) : .checkpoint
         }
         return checkpointIsDue ? .checkpoint : .wait
     }

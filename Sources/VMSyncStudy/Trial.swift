@@ -11,6 +11,8 @@ import VMSyncMachine
 
 /// A sync server and some devices on loopback, each a real process with a folder of its own. What `vmsync demo` and the
 /// end-to-end tests live in.
+///
+/// With a link the server is on its far side, as are the devices that are made there, and what crosses it is counted.
 package actor Trial {
     /// A daemon probes two QEMUs before it answers; a busy host takes its time.
     private static let startLimit = Duration.seconds(60)
@@ -22,10 +24,14 @@ package actor Trial {
     private var server: ChildProcess?
     private var daemons: [String: ChildProcess] = [:]
     private var joined: [String] = []
+    private let link: ShapedLink?
+    private var relay: LinkRelay?
+    private var farDevices: Set<String> = []
 
     /// - Parameter program: the `vmsync` to run.
-    package init(program: String) throws(VMSyncError) {
+    package init(program: String, link: ShapedLink? = nil) throws(VMSyncError) {
         self.program = program
+        self.link = link
         folder = "\(NSTemporaryDirectory())/vmsync-trial-\(Identifier.random().prefix(10))"
             .replacing("//", with: "/")
         try AtomicFile.makeFolder(folder)
@@ -33,9 +39,9 @@ package actor Trial {
 
     /// Runs `body` in a new trial and leaves nothing behind, whatever happens.
     package static func with<Result: Sendable>(
-        program: String, _ body: (Trial) async throws -> Result
+        program: String, link: ShapedLink? = nil, _ body: (Trial) async throws -> Result
     ) async throws -> Result {
-        let trial = try Trial(program: program)
+        let trial = try Trial(program: program, link: link)
         do {
             let result = try await body(trial)
             await trial.end()
@@ -53,9 +59,9 @@ package actor Trial {
     package func startServer(fault: String? = nil) async throws {
         let port = url.split(separator: ":").last.map(String.init) ?? "0"
         let log = "\(folder)/server-\(Identifier.random().prefix(6)).log"
-        let process = try ChildProcess(
-            program, ["server", "run", "--data", "\(folder)/server", "--listen", "127.0.0.1:\(port)", "--json"],
-            environment: Self.environment(fault), log: log)
+        let process = try start(
+            ["server", "run", "--data", "\(folder)/server", "--listen", "127.0.0.1:\(port)", "--json"],
+            isFar: link != nil, environment: Self.environment(fault), log: log)
         server = process
         let first = try await waitFor("the server to start", for: Self.startLimit) {
             guard process.isRunning else { throw VMSyncError(.unavailable, "the server ended: \(process.output)") }
@@ -64,6 +70,26 @@ package actor Trial {
         let announced = try JSONDecoder().decode(Announcement.self, from: Data(first.utf8))
         url = announced.listening
         invitation = announced.invitation ?? invitation
+        if let link { url = try await reachOver(link) }
+    }
+
+    private func reachOver(_ link: ShapedLink) async throws -> String {
+        guard let port = url.split(separator: ":").last.flatMap({ Int($0) }) else {
+            throw VMSyncError(.bug, "the server listens on \(url)")
+        }
+        let relay = try await LinkRelay.start(on: link, to: port)
+        self.relay = relay
+        return relay.url
+    }
+
+    /// Starts `program` here or on the far side of the link.
+    private func start(
+        _ arguments: [String], isFar: Bool, environment: [String: String], log: String
+    ) throws(VMSyncError) -> ChildProcess {
+        guard isFar, let link else { return try ChildProcess(program, arguments, environment: environment, log: log) }
+        // Through env, which finds the next program by PATH and becomes it.
+        let words = link.farCommand([program] + arguments)
+        return try ChildProcess("/usr/bin/env", words, environment: environment, log: log)
     }
 
     private struct Announcement: Decodable {
@@ -87,9 +113,12 @@ package actor Trial {
     package nonisolated func paths(_ device: String, _ vm: VMID) -> MachinePaths { folders(device).machine(vm) }
 
     /// Makes a new device that has joined, and starts its daemon.
+    /// - Parameter isFar: whether it is on the far side of the link.
     package func addDevice(
-        _ name: String, fault: String? = nil, interval: Double = 1, environment: [String: String] = [:]
+        _ name: String, isFar: Bool = false, fault: String? = nil, interval: Double = 1,
+        environment: [String: String] = [:]
     ) async throws {
+        if isFar { farDevices.insert(name) }
         let code: String
         if let invitation, joined.isEmpty {
             code = invitation
@@ -108,9 +137,10 @@ package actor Trial {
         _ name: String, fault: String? = nil, interval: Double = 1, environment: [String: String] = [:]
     ) async throws {
         let folders = folders(name)
-        let process = try ChildProcess(
-            program, ["daemon", "run", "--state", folders.state, "--interval", "\(interval)"],
-            environment: Self.environment(fault).merging(environment) { $1 }, log: "\(folder)/\(name).log")
+        let process = try start(
+            ["daemon", "run", "--state", folders.state, "--interval", "\(interval)"],
+            isFar: farDevices.contains(name), environment: Self.environment(fault).merging(environment) { $1 },
+            log: "\(folder)/\(name).log")
         daemons[name] = process
         _ = try await waitFor("the daemon of \(name) to start", for: Self.startLimit) { () -> DaemonStatus? in
             guard process.isRunning else {
@@ -163,6 +193,7 @@ package actor Trial {
     package func end() async {
         for name in daemons.keys { await endDaemon(name, SIGTERM) }
         await endServer(SIGTERM)
+        await relay?.stop()
         for name in joined {
             let folders = folders(name)
             let machines = (try? FileManager.default.contentsOfDirectory(atPath: folders.run)) ?? []

@@ -19,11 +19,15 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(name: .customLong("session"), help: "A session of the desktop; may be given again. (default: all)")
     var sessions: [String] = []
     @Option(help: "Length of each session of the part \"bytes\".") var seconds = 30
+    @Option(help: "Pauses per session of the part \"pause\".") var checkpoints = 120
     @Option(help: "What the sessions are drawn from.") var seed: UInt64 = 1
     @Option(help: "Folder of the desktop guest. (default: $VMSYNC_GUESTS/desktop)") var desktop: String?
 
+    @Option(help: "Write benchmarks.md and its pictures into this folder.") var write: String?
+
     func validate() throws {
         guard (6...3600).contains(seconds) else { throw ValidationError("--seconds takes 6 to 3600") }
+        guard (1...100_000).contains(checkpoints) else { throw ValidationError("--checkpoints takes 1 to 100000") }
         for session in sessions where !DesktopSession.names.contains(session) {
             throw ValidationError(
                 "there is no session \"\(session)\": use \(DesktopSession.names.joined(separator: ", "))")
@@ -42,9 +46,16 @@ struct BenchCommand: AsyncParsableCommand {
         if !sessions.isEmpty { bench.sessions = sessions }
         bench.seconds = seconds
         bench.seed = seed
+        bench.checkpoints = checkpoints
         let measured = bench
-        let report = try await cancelledBySignals { try await measured.run() }
+        let folder = write
+        let report = try await cancelledBySignals {
+            try await measured.run { report in
+                if let folder { try await Bench.write(report, to: folder) }
+            }
+        }
         if json { try Output.json(report) } else { Output.line(report.text) }
+        if !report.isWhole { throw ExitCode(1) }
     }
 }
 

@@ -15,6 +15,11 @@ struct QMPMigrationTests {
             let parameters = try await client.execute(QMPHumanMonitorCommand("info migrate_parameters"))
             #expect(parameters.contains("max-bandwidth: \(123 << 20) bytes/second"))
             #expect(parameters.contains("downtime-limit: 78 ms"))
+            _ = try await client.execute(
+                QMPMigrateSetParameters(xbzrleCacheSize: 32 << 20, multifdCompression: "zstd"))
+            let compressing = try await client.execute(QMPHumanMonitorCommand("info migrate_parameters"))
+            #expect(compressing.contains("xbzrle-cache-size: \(32 << 20) bytes"))
+            #expect(compressing.contains("multifd-compression: zstd"))
         }
     }
 
@@ -38,6 +43,8 @@ struct QMPMigrationTests {
                 #expect(sent.status == .completed && sent.errorDescription == nil)
                 #expect(try #require(sent.ram).total > 32 << 20)
                 #expect(try #require(sent.ram).transferred > 0)
+                #expect(try #require(sent.ram).passes > 0)
+                #expect(try #require(sent.totalTime) >= #require(sent.downtime))
                 #expect(try await source.execute(QMPQueryStatus()).status == .postMigrate)
                 _ = try await destination.execute(QMPContinue())
                 #expect(try await destination.execute(QMPQueryStatus()).status == .running)

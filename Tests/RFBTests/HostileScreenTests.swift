@@ -15,7 +15,8 @@ struct HostileScreenTests {
     private static var greeting: [UInt8] { version + noSecurity + screen }
 
     /// A rectangle's header: place, size, encoding.
-    private static func rectangle(_ x: UInt16, _ y: UInt16, _ width: UInt16, _ height: UInt16, _ code: Int32) -> [UInt8] {
+    private static func rectangle(_ x: UInt16, _ y: UInt16, _ width: UInt16, _ height: UInt16, _ code: Int32) -> [UInt8]
+    {
         var bytes = ByteBuffer()
         for number in [x, y, width, height] { bytes.writeInteger(number) }
         bytes.writeInteger(code)

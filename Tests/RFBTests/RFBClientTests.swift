@@ -98,7 +98,8 @@ struct ScreenQEMU {
         let deadline = ContinuousClock.now + .seconds(30)
         while true {
             do { return try await RFBClient.connect(path: folder + "/vnc") } catch RFBError.closed
-            where ContinuousClock.now < deadline {
+                where ContinuousClock.now < deadline
+            {
                 try await Task.sleep(for: .milliseconds(20))
             }
         }

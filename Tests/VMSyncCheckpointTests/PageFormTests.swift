@@ -79,25 +79,4 @@ struct PageFormTests {
             #expect(restored(Array(output.dropFirst(length)), from: form) == page)
         }
     }
-
-    @Test("the writer stores a picture as pixels, a film as samples, noise as it is")
-    func chosen() throws {
-        var random = SeededRandom(seed: 6)
-        let noise = random.bytes(Unit.size)
-        // A slope with a little noise on it for each colour, and a walk up and down: many values, few differences.
-        var (picture, film): ([UInt8], [UInt8]) = ([], [])
-        for (index, byte) in noise.enumerated() {
-            let colour = index % 4 * 60
-            picture.append(UInt8(truncatingIfNeeded: index / 4 * 3 + colour) &+ (byte & 1))
-            film.append((film.last ?? 128) &+ (byte & 1 == 0 ? 1 : 255))
-        }
-        _ = try written(.sample()) { writer in
-            for (index, page) in [noise, picture, film].enumerated() {
-                try page.withUnsafeBytes { try writer.addMemory(index, $0, parent: nil) }
-                #expect([writer.tally.whole, writer.tally.pixels, writer.tally.samples].reduce(0, +) == index + 1)
-            }
-            #expect(writer.tally.whole == 1 && writer.tally.pixels == 1 && writer.tally.samples == 1)
-            try writer.addDeviceState(.none, parent: .none)
-        }
-    }
 }

@@ -39,7 +39,7 @@ struct QEMUArgumentsTests {
             let devices = values("-device", in: make(definition)).filter { $0.contains("addr=") }
             let places = devices.flatMap { parts($0).filter { $0.hasPrefix("addr=") } }
             #expect(Set(places).count == devices.count)
-            #expect(devices.count == Limits.disksMax + 6)
+            #expect(devices.count == Limits.disksMax + 7)
             // QEMU reads a slot as hexadecimal, with or without "0x".
             let slots = places.map { Int($0.dropFirst(5).replacing("0x", with: ""), radix: 16) ?? 99 }
             #expect(Set(slots).count == devices.count)
@@ -55,8 +55,9 @@ struct QEMUArgumentsTests {
         definition.sound = .hda
         let loud = make(definition)
         #expect(values("-audiodev", in: loud) == ["none,id=sound"])
-        #expect(loud.filter { !$0.contains("hda") && !$0.contains("id=sound") && $0 != "-audiodev" }.count
-            == silent.count + 2)
+        #expect(
+            loud.filter { !$0.contains("hda") && !$0.contains("id=sound") && $0 != "-audiodev" }.count
+                == silent.count + 2)
         #expect(values("-device", in: silent).allSatisfy(values("-device", in: loud).contains))
     }
 

@@ -188,6 +188,24 @@ struct DevicePlanTests {
         #expect(situation.nextAction == .handOver(ready.id))
     }
 
+    @Test func beforeItIsHandedOverCheckpointsComeNearerWhileItRuns() throws {
+        var situation = active()
+        situation.isNearSwitch = false
+        let ready = try pending(from: me, to: other, .ready)
+        situation.server?.pendingSwitch = ready
+        #expect(situation.nextAction == .checkpoint)
+        // Commits are taken in order: what waits goes first.
+        situation.outbox = [Sequence(rawValue: 8)]
+        #expect(situation.nextAction == .upload)
+        situation.outbox = []
+        situation.isNearSwitch = true
+        #expect(situation.nextAction == .handOver(ready.id))
+        // A target that isn't ready is not to be kept busy.
+        situation.isNearSwitch = false
+        situation.server?.pendingSwitch = try pending(from: me, to: other, .requested)
+        #expect(situation.nextAction == .wait)
+    }
+
     @Test func aSwitchThatMovedHereIsFinishedAlsoByADaemonThatKnowsNothingOfIt() throws {
         var situation = active()
         situation.server?.pendingSwitch = try pending(from: other, to: me, .moved)

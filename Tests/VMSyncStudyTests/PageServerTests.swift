@@ -46,7 +46,9 @@ struct PageServerTests {
         try Data("secret".utf8).write(to: URL(fileURLWithPath: folder + "/b.txt"))
         let server = try await PageServer.start(packages: folder)
         #expect(try await get(server, "/packages/a_1.deb").body == Array("package".utf8))
-        for path in ["/packages/b.txt", "/packages/..%2Fa_1.deb", "/packages/none.deb", "/story/1/x", "/story/1/2/99.bmp"] {
+        for path in [
+            "/packages/b.txt", "/packages/..%2Fa_1.deb", "/packages/none.deb", "/story/1/x", "/story/1/2/99.bmp",
+        ] {
             #expect(try await get(server, path).status == 404, "\(path)")
         }
         #expect(server.counts.list == [0, 0, 1])

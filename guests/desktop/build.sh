@@ -18,14 +18,14 @@ readonly TO_INSTALL="geany"
 readonly SYSTEM="systemd-sysv dbus dbus-daemon udev kmod iproute2 ifupdown isc-dhcp-client sudo less nano wget socat procps"
 readonly SCREEN="xserver-xorg-core xserver-xorg-input-libinput xinit x11-xserver-utils xfonts-base fonts-dejavu-core \
 fonts-liberation icewm xterm adwaita-icon-theme librsvg2-common"
-readonly PROGRAMS="netsurf-gtk mpv audacious alsa-utils sox ffmpeg gimp abiword mousepad gcc libc6-dev make"
+readonly PROGRAMS="netsurf-gtk mpv audacious alsa-utils sox ffmpeg gimp abiword mousepad gcc libc6-dev make bc"
 # What only this build uses: the helper's header files and what the kernel's scripts are made with.
-readonly BUILD_ONLY="xz-utils libx11-dev bc bison flex libelf-dev"
+readonly BUILD_ONLY="xz-utils libx11-dev bison flex libelf-dev"
 
 # Loaded by the initrd, in this order, then by udev as devices are found.
 readonly BOOT_MODULES="virtio_pci virtio_blk crc32c_generic ext4"
-readonly MODULES="virtio_net virtio_input virtio_rng evdev button bochs snd_hda_intel snd_hda_codec_generic snd_seq_dummy \
-af_packet autofs4 fuse crc32c_intel"
+readonly MODULES="virtio_net virtio_input virtio_rng virtio_balloon evdev button bochs snd_hda_intel \
+snd_hda_codec_generic snd_seq_dummy af_packet autofs4 fuse crc32c_intel"
 
 die() { echo "guests/desktop: $*" >&2; exit 1; }
 
@@ -122,10 +122,10 @@ lay_out_supplies() {
 }
 
 # Fetched packages and made media are kept in the cache. The disk is filled inside mmdebstrap's namespace, where every
-# file still has its owner.
+# file still has its owner; through a second mount of the root folder, which shows what lies under its /proc and /sys.
 build_disk() {
     say "installing Debian, about two minutes (its log: $OUT/build.log)"
-    mkdir -p "$CACHE/debs" "$CACHE/media"
+    mkdir -p "$CACHE/debs" "$CACHE/media" "$WORK/root"
     lay_out_supplies
     local archives=/var/cache/apt/archives
     debian_sources > "$WORK/sources.list"
@@ -140,8 +140,10 @@ build_disk() {
         --customize-hook="sync-out $archives \"$CACHE/debs\"" \
         --customize-hook="VMSYNC_SUPPLIES='$WORK/supplies' VMSYNC_MEDIA='$CACHE/media' VMSYNC_TO_INSTALL='$TO_INSTALL' \
             VMSYNC_BUILD_ONLY='$BUILD_ONLY' bash '$HERE/furnish.sh' \"\$1\"" \
-        --customize-hook="mkfs.ext4 -q -F -b 4096 -m 0 -U $FILESYSTEM_ID -J size=$JOURNAL_MEGABYTES -L desktop -d \"\$1\" \
+        --customize-hook="mount --bind \"\$1\" '$WORK/root'" \
+        --customize-hook="mkfs.ext4 -q -F -b 4096 -m 0 -U $FILESYSTEM_ID -J size=$JOURNAL_MEGABYTES -L desktop -d '$WORK/root' \
             -E hash_seed=$FILESYSTEM_ID,lazy_itable_init=0,lazy_journal_init=0,nodiscard '$WORK/out/disk.raw'" \
+        --customize-hook="umount '$WORK/root'" \
         "$SUITE" /dev/null - < "$WORK/sources.list" > "$OUT/build.log" 2>&1 \
         || { tail -n 20 "$OUT/build.log" >&2; die "mmdebstrap failed; its whole log is $OUT/build.log"; }
     mkdir -p "$WORK/out/install"

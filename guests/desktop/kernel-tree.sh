@@ -10,7 +10,8 @@ patterns=()
 for folder in $FOLDERS; do patterns+=("linux-source-6.1/$folder"); done
 mkdir -p "$FOLDER"
 tar -xJf "$TARBALL" -C "$FOLDER" --strip-components=1 --wildcards \
-    "${patterns[@]}" linux-source-6.1/{Makefile,Kbuild} '*/Kconfig*' '*/Kbuild*'
+    "${patterns[@]}" linux-source-6.1/{Makefile,Kbuild} '*/Kconfig*' '*/Kbuild*' \
+    'linux-source-6.1/io_uring/*.h'
 cd "$FOLDER"
 # The smallest kernel with processes and swapping. Of 32 bits: one of 64 would want objtool built first.
 make -s tinyconfig > /dev/null

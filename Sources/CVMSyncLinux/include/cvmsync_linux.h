@@ -3,3 +3,4 @@
 #pragma once
 #include "dirty_tracking.h"
 #include "cvmsync_disk.h"
+#include "cvmsync_net.h"

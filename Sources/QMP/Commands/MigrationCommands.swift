@@ -32,18 +32,29 @@ package struct QMPMigrateSetParameters: QMPCommand {
     package static let name = "migrate-set-parameters"
     private let maxBandwidth: UInt64?
     private let downtimeLimit: UInt64?
+    private let xbzrleCacheSize: UInt64?
+    private let multifdCompression: String?
 
     /// - Parameters:
     ///   - maxBandwidth: most to send, in bytes per second.
     ///   - downtimeLimit: longest pause at the end, in milliseconds.
-    package init(maxBandwidth: UInt64? = nil, downtimeLimit: UInt64? = nil) {
+    ///   - xbzrleCacheSize: of pages as they were sent before, in bytes; a power of two.
+    ///   - multifdCompression: of the capability `multifd`: `none`, `zlib` or `zstd`.
+    package init(
+        maxBandwidth: UInt64? = nil, downtimeLimit: UInt64? = nil, xbzrleCacheSize: UInt64? = nil,
+        multifdCompression: String? = nil
+    ) {
         self.maxBandwidth = maxBandwidth
         self.downtimeLimit = downtimeLimit
+        self.xbzrleCacheSize = xbzrleCacheSize
+        self.multifdCompression = multifdCompression
     }
 
     private enum CodingKeys: String, CodingKey {
         case maxBandwidth = "max-bandwidth"
         case downtimeLimit = "downtime-limit"
+        case xbzrleCacheSize = "xbzrle-cache-size"
+        case multifdCompression = "multifd-compression"
     }
 }
 
@@ -55,6 +66,13 @@ package struct QMPMigrate: QMPCommand {
     package static let name = "migrate"
     private let uri: String
     package init(uri: String) { self.uri = uri }
+}
+
+/// Lets the guest run on the other side from now on, which asks for the pages that it hasn't yet. Only during a migration
+/// with the capability `postcopy-ram` on both sides; there is no way back.
+package struct QMPMigrateStartPostcopy: QMPCommand {
+    package static let name = "migrate-start-postcopy"
+    package init() {}
 }
 
 /// Gives up the outgoing migration; the guest runs on. Does nothing if there is none.
@@ -82,10 +100,15 @@ package struct QMPQueryMigrate: QMPCommand {
         package let errorDescription: String?
         /// nil before the transfer began.
         package let ram: RAM?
+        /// Milliseconds since it began; at its end, that it took. nil before.
+        package let totalTime: UInt64?
+        /// Milliseconds for which the guest stood still, as the source sees it; nil before the end.
+        package let downtime: UInt64?
 
         private enum CodingKeys: String, CodingKey {
-            case status, ram
+            case status, ram, downtime
             case errorDescription = "error-desc"
+            case totalTime = "total-time"
         }
     }
 
@@ -97,5 +120,12 @@ package struct QMPQueryMigrate: QMPCommand {
         package let transferred: UInt64
         /// What is still to be sent, as far as is known.
         package let remaining: UInt64
+        /// Passes over the memory that were begun.
+        package let passes: UInt64
+
+        private enum CodingKeys: String, CodingKey {
+            case total, transferred, remaining
+            case passes = "dirty-sync-count"
+        }
     }
 }

@@ -25,9 +25,9 @@ struct Stopwatch {
 }
 
 /// A clock that two daemons on one host share, so that a demo or a test can measure a switch across both.
-enum HostClock {
+package enum HostClock {
     /// Milliseconds since the host started.
-    static var milliseconds: Double {
+    package static var milliseconds: Double {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Double(time.tv_sec) * 1000 + Double(time.tv_nsec) / 1_000_000

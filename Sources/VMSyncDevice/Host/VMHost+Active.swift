@@ -14,16 +14,19 @@ import VMSyncReplica
 extension VMHost {
     /// One checkpoint of the running guest: paused as shortly as possible, encoded when it runs again.
     func checkpoint() async throws {
-        nextCheckpoint = .now + environment.checkpointInterval
-        let made: Made
+        let start = ContinuousClock.now
+        nextCheckpoint = start + environment.checkpointInterval
         do {
-            made = try await makeLive(thenResume: true)
+            let made = try await makeLive(thenResume: true)
+            try await upload(made.sealed, made: made)
+            approach?.note(.now - start)
         } catch let error as VMSyncError where error.code == .shutDown {
             // No failure: its disks are saved next.
             if let machine { guestDidShutDown(machine) }
-            return
+        } catch {
+            approach?.noteFailure()
+            throw error
         }
-        try await upload(made.sealed, made: made)
     }
 
     /// A checkpoint that was made of the running guest.
@@ -44,11 +47,17 @@ extension VMHost {
         var live = try await replica.captureLive(
             of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: thenResume)
         if !thenResume { machineState = .held }
+        let plan = CompressionPlan(
+            link: link.goodput, encoder: encoder, interval: environment.checkpointInterval.seconds)
+        replica.compressionLevel = plan.level
         var watch = Stopwatch()
         let sealed = try await replica.sealLive(
             &live, of: machine, header: try header(.live), thenResume: thenResume)
         trackerIsCurrent = tracker != nil
         watch.lap("encode")
+        encoder = EncoderEstimate(
+            encoder, raw: replica.lastTally.sectionsRaw, stored: replica.lastTally.sectionsStored, level: plan.level,
+            seconds: (watch.steps["encode"] ?? 0) / 1000)
         return Made(sealed: sealed, live: live, steps: live.pause.parts.merging(watch.steps) { $1 })
     }
 
@@ -95,7 +104,9 @@ extension VMHost {
             size: UInt64(sealed.packBytes), checksum: try ContentHash(ofFile: sealed.packPath),
             digest: sealed.digest.description, then: then)
         let source = try packSource(sealed)
+        let start = ContinuousClock.now
         let head = try await environment.client.commit(offer, to: id, pack: source)
+        link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
         replica?.acknowledge(head.sequence)
         noteHead(head)

@@ -72,14 +72,17 @@ package actor VMHost {
     var problem: VMSyncError?
     var requests: [HostRequest] = []
     var metrics: [CheckpointMetrics] = []
+    /// What the strength of the compression follows.
+    var link = LinkEstimate()
+    var encoder: EncoderEstimate?
     /// The newest checkpoint that the server has acknowledged to us or told us of, and when, by our clock.
     var saved: (sequence: Sequence, at: ContinuousClock.Instant)?
     /// What fetching and applying the last pack took, for the report of a switch.
     var arrivalSteps: [String: Double] = [:]
     /// Checkpoints between the replica and the head, while it catches up.
     var upcoming: [CheckpointRecord] = []
-    /// Switches for which this device, as source, has made an early checkpoint, so that the last one is small.
-    var preparedSwitch: SwitchID?
+    /// Of the switch for which this device, as source, makes checkpoints early, so that the last one is small.
+    var approach: SwitchApproach?
 
     /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
     package init(record: VMRecord, isCurrent: Bool, environment: HostEnvironment, thread: any EventLoop) {
@@ -152,10 +155,10 @@ package actor VMHost {
 
     private var nextAction: DeviceAction {
         if isDiverged { return .wait }
-        if let pending = record.lastSwitch, pending.state == .requested, pending.from == environment.me.id,
-            preparedSwitch != pending.id, machineState == .running
+        if let pending = record.lastSwitch, pending.state == .requested || pending.state == .ready,
+            pending.from == environment.me.id, approach?.id != pending.id, machineState == .running
         {
-            preparedSwitch = pending.id
+            approach = SwitchApproach(pending.id)
             nextCheckpoint = .now
         }
         return situation.nextAction
@@ -168,6 +171,7 @@ package actor VMHost {
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             checkpointIsDue: nextCheckpoint <= .now,
+            isNearSwitch: approach?.isNear ?? true,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
     }
 

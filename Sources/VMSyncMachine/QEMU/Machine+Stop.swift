@@ -80,7 +80,8 @@ extension Machine {
         _ = await Task { try await self.resume() }.result
     }
 
-    /// Lets the guest run. Just after its state was saved QEMU may need a moment before it can.
+    /// Lets the guest run. Just after its state was saved QEMU may need a moment before it can; it may be over by the time
+    /// that we ask what refused us.
     package nonisolated(nonsending) func resume() async throws {
         try await translating("continuing the guest") { () async throws -> Void in
             let deadline = ContinuousClock.now + Self.answerLimit
@@ -89,9 +90,9 @@ extension Machine {
                     _ = try await qmp.execute(QMPContinue(), timeout: Self.answerLimit)
                     return
                 } catch let error as QMPError {
-                    guard case .refused = error, ContinuousClock.now < deadline,
-                        try await qmp.execute(QMPQueryStatus()).status == .finishMigrate
-                    else { throw error }
+                    guard case .refused = error, ContinuousClock.now < deadline else { throw error }
+                    let status = try await qmp.execute(QMPQueryStatus()).status
+                    guard status == .finishMigrate || status == .postMigrate else { throw error }
                     try await Task.sleep(for: .microseconds(100))
                 }
             }

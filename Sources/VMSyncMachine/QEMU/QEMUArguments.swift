@@ -10,6 +10,14 @@ package struct QEMUArguments: Sendable {
         case incoming
     }
 
+    /// Where the guest's RAM lies.
+    package enum RAM: Sendable {
+        /// In the file of the paths, which the daemon maps too.
+        case shared
+        /// In QEMU alone: for measuring what QEMU does by itself.
+        case unshared
+    }
+
     /// Kernel and initial RAM disk on this device, for a definition with direct boot.
     package struct BootFiles: Sendable {
         package var kernel: String
@@ -46,9 +54,9 @@ package struct QEMUArguments: Sendable {
 
     package static func make(
         _ definition: MachineDefinition, name: String, paths: MachinePaths, accelerator: Accelerator, role: Role,
-        boot: BootFiles?
+        boot: BootFiles?, ram: RAM = .shared
     ) -> [String] {
-        machine(definition, name: name, accelerator: accelerator) + memory(definition, paths)
+        machine(definition, name: name, accelerator: accelerator) + memory(definition, paths, ram)
             + disks(definition, paths) + devices(definition, paths) + sound(definition)
             + control(paths) + kernel(definition, boot) + (role == .incoming ? ["-incoming", "defer"] : [])
     }
@@ -61,12 +69,14 @@ package struct QEMUArguments: Sendable {
         ]
     }
 
-    private static func memory(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
-        [
-            "-m", "\(definition.memory >> 20)M",
-            "-object",
-            "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(definition.memory >> 20)M,share=on",
-        ]
+    private static func memory(_ definition: MachineDefinition, _ paths: MachinePaths, _ ram: RAM) -> [String] {
+        let size = "\(definition.memory >> 20)M"
+        let backend =
+            switch ram {
+            case .shared: "memory-backend-file,id=ram,mem-path=\(value(paths.ram)),size=\(size),share=on"
+            case .unshared: "memory-backend-ram,id=ram,size=\(size)"
+            }
+        return ["-m", size, "-object", backend]
     }
 
     /// The boot order begins with 1: QEMU takes 0 for a kernel that it loads itself.

@@ -7,13 +7,15 @@ import VMSyncCheckpoint
 /// its block, unless it is that of the page before; then 4096 bytes, or one byte for a page of zeros.
 package struct ScreenPages {
     package struct Page {
-        /// Name of the block and offset in it.
-        package let block: String
+        /// Number of its block in `blocks`, and offset in it.
+        package let block: Int
         package let offset: Int
         /// Where its 4096 bytes stand in the state; nil for zeros.
         package let content: Range<Int>?
     }
 
+    /// Names of the blocks that pages are of.
+    package private(set) var blocks: [String] = []
     /// In the order of the state; a page that comes twice is what it is the second time.
     package private(set) var pages: [Page] = []
 
@@ -37,25 +39,27 @@ package struct ScreenPages {
     package init(_ state: UnsafeRawBufferPointer) {
         var reader = Reader(bytes: state)
         guard let id = reader.findStart() else { return }
-        var found: [Page] = []
         while true {
-            guard reader.readPages(into: &found), reader.take(1) == UInt64(Section.footer), reader.take(4) == id,
+            guard reader.readPages(), reader.take(1) == UInt64(Section.footer), reader.take(4) == id,
                 let kind = reader.take(1)
             else { return }
             // Behind the last part of the memory come the devices.
             guard kind == UInt64(Section.part) || kind == UInt64(Section.end), reader.take(4) == id else { break }
         }
-        pages = found
+        blocks = reader.blocks
+        pages = reader.pages
     }
 
     /// Puts the last version of each page in place of the earlier ones in `state`. What QEMU makes of the state stays the
     /// same, and a screen that changed in that moment travels once.
     package static func settle(_ state: inout [UInt8]) {
         let pages = state.withRawBytes { ScreenPages($0) }.pages
-        var last: [String: [Int: Range<Int>?]] = [:]
+        var last: [Int: Range<Int>?] = [:]
         for page in pages.reversed() {
-            guard let later = last[page.block]?[page.offset] else {
-                last[page.block, default: [:]][page.offset] = .some(page.content)
+            // A block is far smaller than 2^48 bytes, and there are few.
+            let place = page.block << 48 + page.offset
+            guard let later = last[place] else {
+                last[place] = .some(page.content)
                 continue
             }
             guard let earlier = page.content else { continue }
@@ -73,6 +77,12 @@ package struct ScreenPages {
     private struct Reader {
         let bytes: UnsafeRawBufferPointer
         var offset = 0
+        var blocks: [String] = []
+        var pages: [Page] = []
+        /// Of the page before.
+        private var block = 0
+
+        init(bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
         /// A big-endian number of `count` bytes.
         mutating func take(_ count: Int) -> UInt64? {
@@ -100,8 +110,7 @@ package struct ScreenPages {
         }
 
         /// Reads to the end of one part.
-        mutating func readPages(into pages: inout [Page]) -> Bool {
-            var block = pages.last?.block ?? ""
+        mutating func readPages() -> Bool {
             while let head = take(8) {
                 let flags = head & Flag.all
                 if flags == Flag.end { return true }
@@ -111,9 +120,11 @@ package struct ScreenPages {
                 }
                 if flags & Flag.sameBlock == 0 {
                     guard let name = takeName() else { return false }
-                    block = name
+                    block = number(of: name)
+                } else if blocks.isEmpty {
+                    return false
                 }
-                let position = Int(truncatingIfNeeded: head & ~Flag.all)
+                let position = Int(head & ~Flag.all & (1 << 48 - 1))
                 switch flags & ~Flag.sameBlock {
                 case Flag.zero:
                     guard take(1) == 0 else { return false }
@@ -126,6 +137,12 @@ package struct ScreenPages {
                 }
             }
             return false
+        }
+
+        private mutating func number(of name: String) -> Int {
+            if let known = blocks.firstIndex(of: name) { return known }
+            blocks.append(name)
+            return blocks.count - 1
         }
 
         /// The list of all blocks: name, length, and an address because shared ones are left out.

@@ -2,7 +2,7 @@ import VMSyncCore
 
 /// What can be measured.
 package enum BenchPart: String, Sendable, Codable, CaseIterable {
-    case bytes, nbd
+    case bytes, pause, slowdown, codec, nbd
 }
 
 /// All measurements, one after the other.
@@ -12,31 +12,78 @@ package struct Bench: Sendable {
     package var seconds = 30
     package var seed: UInt64 = 1
     package var desktop: String?
+    /// Pauses that are measured per session of the part "pause".
+    package var checkpoints = 120
     let say: @Sendable (String) -> Void
 
     package init(say: @escaping @Sendable (String) -> Void) { self.say = say }
 
-    package func run() async throws -> BenchReport {
-        var report = BenchReport()
+    private var guest: DesktopGuest { get throws(VMSyncError) { try DesktopGuest(folder: desktop) } }
+
+    /// Measures part by part. One that fails is told in the report, and the others go on.
+    /// - Parameter each: is given what is known after each part.
+    package func run(each: (BenchReport) async throws -> Void = { _ in }) async throws -> BenchReport {
+        var report = BenchReport(machine: try await BenchHost.here())
         for part in BenchPart.allCases where parts.contains(part) {
-            switch part {
-            case .bytes:
-                var bench = SessionBench(guest: try DesktopGuest(folder: desktop), say: say)
-                bench.sessions = sessions
-                bench.seconds = seconds
-                bench.seed = seed
-                report.bytes = try await bench.run()
-            case .nbd: report.nbd = try await NBDBench(say: say).run()
+            do {
+                try await measure(part, into: &report)
+            } catch {
+                try Task.checkCancellation()
+                report.problems[part.rawValue] = VMSyncError(error).message
+                say("\(part.rawValue): \(VMSyncError(error).message)")
             }
+            try await each(report)
         }
         return report
+    }
+
+    /// Writes benchmarks.md and its pictures into `folder`.
+    package static func write(_ report: BenchReport, to folder: String) async throws {
+        try await BenchDocument(report: report, folder: folder).write()
+    }
+
+    private func measure(_ part: BenchPart, into report: inout BenchReport) async throws {
+        switch part {
+        case .bytes:
+            var bench = SessionBench(guest: try guest, say: say)
+            bench.sessions = sessions
+            bench.seconds = seconds
+            bench.seed = seed
+            report.bytes = try await bench.run()
+        case .pause:
+            var bench = PauseBench(guest: try guest, say: say)
+            bench.checkpoints = checkpoints
+            report.pause = try await bench.run()
+        case .slowdown: report.slowdown = try await SlowdownBench(guest: try guest, say: say).run()
+        case .codec: report.codec = try await CodecBench(guest: try guest, say: say).run()
+        case .nbd: report.nbd = try await NBDBench(say: say).run()
+        }
     }
 }
 
 /// What was measured; nil what wasn't.
 package struct BenchReport: Sendable, Codable {
+    package var machine: BenchHost
     package var bytes: SessionBenchReport?
+    package var pause: PauseBenchReport?
+    package var slowdown: SlowdownBenchReport?
+    package var codec: CodecBenchReport?
     package var nbd: NBDBenchReport?
+    /// By part: why it couldn't be measured.
+    package var problems: [String: String] = [:]
 
-    package var text: String { [bytes?.text, nbd?.text].compactMap { $0 }.joined(separator: "\n\n") }
+    /// Whether everything that was to be measured was, and every session happened.
+    package var isWhole: Bool {
+        let sessions = (bytes?.sessions ?? []).filter(\.problems.isEmpty).map(\.name)
+        return problems.isEmpty && (bytes?.sessions ?? []).allSatisfy { sessions.contains($0.name) }
+            && (pause?.sessions ?? []).allSatisfy(\.problems.isEmpty)
+    }
+
+    /// For a person at a terminal.
+    package var text: String {
+        [bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text].compactMap { $0 }
+            .joined(separator: "\n\n")
+    }
+
+    init(machine: BenchHost) { self.machine = machine }
 }

@@ -32,6 +32,9 @@ package struct PolicyBytes: Sendable, Codable, Hashable {
 final class SessionAccount: @unchecked Sendable {
     private(set) var policies: [PolicyBytes] = []
     private(set) var samples: [SessionSample] = []
+    /// Whether the pages of memory themselves are kept, each as often as it is written.
+    var keepsPages = false
+    private(set) var pages = WrittenPages()
 
     private let folder: String
     private let copy: StateCopy
@@ -71,6 +74,7 @@ final class SessionAccount: @unchecked Sendable {
         var written: [UInt8] = []
         try copy.take(live, of: replica) { unit, new, old in
             written.append(contentsOf: new)
+            if keepsPages, case .memory(let index) = unit { pages.add(index, new, old: old) }
             bytes.changed_since_previous += new.bytesDifferent(from: old)
             let original = originals[unit] ?? Array(old)
             originals[unit] = original

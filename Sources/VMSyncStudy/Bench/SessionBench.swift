@@ -1,5 +1,3 @@
-import Foundation
-import Logging
 import VMSyncCore
 
 /// How many bytes leave the device while a person works: our packs beside what other means would send of the very same
@@ -21,41 +19,27 @@ package struct SessionBench: Sendable {
     }
 
     package func run() async throws -> SessionBenchReport {
-        try await BenchFolder.with { folder in
-            let pages = try await PageServer.start(packages: guest.packageFolder)
-            let result: Result<SessionBenchReport, any Error>
-            do {
-                result = .success(
-                    try await BenchMachine.with(guest.guest, folder: folder, logger: BenchFolder.logger) { machine in
-                        try await run(on: machine, Desk(machine.paths, pages: pages), folder: folder)
-                    })
-            } catch { result = .failure(error) }
-            await pages.stop()
-            return try result.get()
-        }
-    }
-
-    private func run(on machine: BenchMachine, _ desk: Desk, folder: String) async throws -> SessionBenchReport {
-        var report = SessionBenchReport(interval_s: interval.seconds, seconds: seconds)
-        let account = try await machine.makeAccount(folder: folder)
-        say("booting the desktop")
-        try await DesktopSession.waitForDesktop(desk)
-        _ = try await machine.checkpoint(account)
-        for name in sessions {
-            // A busy host may let a session fail: then it is done once more, and the report says so.
-            for attempt in 0..<2 {
-                let figures = try await measure(name, seed: seed + UInt64(attempt), machine, desk, account)
-                report.sessions.append(figures)
-                if figures.problems.isEmpty { break }
+        try await BenchDesk.with(guest, say: say) { desk in
+            var report = SessionBenchReport(interval_s: interval.seconds, seconds: seconds)
+            let account = try await desk.machine.makeAccount(folder: desk.folder)
+            _ = try await desk.machine.checkpoint(account)
+            for name in sessions {
+                // A busy host may let a session fail: then it is done once more, and the report says so.
+                for attempt in 0..<2 {
+                    let figures = try await measure(name, seed: seed + UInt64(attempt), desk, account)
+                    report.sessions.append(figures)
+                    if figures.problems.isEmpty { break }
+                }
             }
+            return report
         }
-        return report
     }
 
     private func measure(
-        _ name: String, seed: UInt64, _ machine: BenchMachine, _ desk: Desk, _ account: SessionAccount
+        _ name: String, seed: UInt64, _ place: BenchDesk, _ account: SessionAccount
     ) async throws -> SessionBenchReport.Session {
         say("\(name): preparing")
+        let (machine, desk) = (place.machine, place.desk)
         var session = try DesktopSession.named(name, seed: seed, packages: guest.packages)
         try await session.prepare(on: desk)
         _ = try await machine.checkpoint(account)

@@ -47,30 +47,3 @@ extension SessionBenchReport.Session {
 
     private func part(of other: Int) -> Double { other > 0 ? Double(oursTotal) / Double(other) : 0 }
 }
-
-extension SessionBenchReport {
-    /// As a table for a person.
-    package var text: String {
-        let head =
-            "session     checkpoints      ours   p50 ours   changed  ratio     dirty  ratio      zstd  pause p50  encode MB/s"
-        return ([head] + sessions.map(Self.line)).joined(separator: "\n")
-    }
-
-    private static func line(_ session: Session) -> String {
-        let total = session.policyTotal
-        let cells = [
-            "\(session.ours.count)", ByteCount(session.oursTotal).description,
-            ByteCount(session.ours.sorted().percentile(50) ?? 0).description,
-            ByteCount(total.changed_since_previous).description, fixed(session.ratio),
-            ByteCount(total.dirty_since_previous).description, fixed(session.ratioOfDirty),
-            ByteCount(total.zstd).description, fixed(session.pause_ms.p50),
-            fixed(session.encode_bytes_per_s / 1e6),
-        ]
-        return session.name + cells.map { "  " + $0 }.joined() + (session.problems.isEmpty ? "" : "  DID NOT HAPPEN")
-    }
-
-    private static func fixed(_ number: Double) -> String {
-        let thousandths = Int((number * 1000).rounded())
-        return "\(thousandths / 1000)." + String(thousandths % 1000 + 1000).dropFirst()
-    }
-}

@@ -49,7 +49,9 @@ final class StateCopy {
     ) {
         state.withRawBytes { state in
             var last: [Int: Range<Int>?] = [:]
-            for page in ScreenPages(state).pages where page.block.hasSuffix(Self.screenBlock) {
+            let found = ScreenPages(state)
+            let screens = found.blocks.indices.filter { found.blocks[$0].hasSuffix(Self.screenBlock) }
+            for page in found.pages where screens.contains(page.block) {
                 last[page.offset / Unit.size] = .some(page.content)
             }
             for (index, content) in last {

@@ -2,7 +2,8 @@ import RFB
 import VMSyncCore
 
 /// A person's work at a desktop guest, repeatable by its seed: `prepare` brings the desktop there, `run` is the measured
-/// time, `check` finds out whether it really happened. In this order, on one desk; another session may follow.
+/// time, `check` finds out whether it really happened, `leave` closes everything. In this order, on one desk; another
+/// session may follow.
 package struct DesktopSession: Sendable {
     /// All kinds of sessions.
     package static let names = [
@@ -14,6 +15,7 @@ package struct DesktopSession: Sendable {
     private let script: any SessionScript
     private var evidence = SessionEvidence()
     private var facts: GuestFacts?
+    private var pictureBefore: RFBImage?
 
     /// The session `name`, one of `names`.
     /// - Parameters:
@@ -53,6 +55,8 @@ package struct DesktopSession: Sendable {
     package func round(_ number: Int) -> [Step] { script.round(number) }
     /// What is done before.
     package var preparation: [Step] { script.preparation }
+    /// What shows that the session did not happen, in words; nothing if it did.
+    package func problems(_ evidence: SessionEvidence) -> [String] { script.problems(evidence) }
 
     /// Waits until the desktop of a guest that was just booted can be used.
     package static func waitForDesktop(_ desk: Desk, within limit: Duration = .seconds(600)) async throws {
@@ -63,21 +67,23 @@ package struct DesktopSession: Sendable {
         }
     }
 
-    /// Starts the programs, and waits until they are up.
+    /// Starts the programs on an empty desktop, and waits until they are up.
     package mutating func prepare(on desk: Desk) async throws {
         evidence = SessionEvidence()
         facts = GuestFacts(path: desk.console, fromNow: true)
-        try await play(on: desk, "preparing", stream: 1) { [script] in try await $0.play(script.preparation) }
+        try await play(on: desk, "preparing", stream: 1) { [script] in
+            try await $0.play(Step.clear + script.preparation)
+        }
         evidence.factsBefore = evidence.facts.count
     }
 
     /// Works for `time`, or as long as the task takes where that is longer.
     package mutating func run(on desk: Desk, for time: Duration) async throws {
-        let start = ContinuousClock.now
-        let served = desk.pages.counts
         let script = script
         var (rounds, typed) = (0, "")
-        let before = try await Self.picture(desk)
+        pictureBefore = try await Self.picture(desk)
+        let served = desk.pages.counts
+        let start = ContinuousClock.now
         try await play(on: desk, "running", stream: 2) { player in
             repeat {
                 try await player.play(script.round(rounds), until: script.isOneTask ? nil : start + time)
@@ -93,19 +99,24 @@ package struct DesktopSession: Sendable {
         evidence.served = PageServer.Counts(
             pages: now.pages - served.pages, pictures: now.pictures - served.pictures,
             packages: now.packages - served.packages)
-        let after = try await Self.picture(desk)
-        evidence.pixelsChanged = after.pixelsDifferent(from: before)
-        evidence.colours = after.colours
     }
 
     /// Finds out from the guest, the page server and the screen whether it happened.
     package mutating func check(on desk: Desk) async throws -> SessionVerdict {
         do {
             try await play(on: desk, "checking", stream: 3) { [script] in try await $0.play(script.inspection) }
+            let after = try await Self.picture(desk)
+            evidence.pixelsChanged = pictureBefore.map(after.pixelsDifferent) ?? 0
+            evidence.colours = after.colours
         } catch let error as VMSyncError where error.code == .timeout {
             return verdict([error.message])
         }
         return verdict(script.problems(evidence))
+    }
+
+    /// Closes the session's programs: back to the empty desktop.
+    package mutating func leave(on desk: Desk) async throws {
+        try await play(on: desk, "leaving", stream: 4) { try await $0.play(Step.clear) }
     }
 
     private func verdict(_ problems: [String]) -> SessionVerdict {

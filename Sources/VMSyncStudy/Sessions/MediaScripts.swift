@@ -2,9 +2,11 @@ import RFB
 
 /// A film in a window.
 struct VideoScript: SessionScript {
-    /// Frames of the film in a second (media.sh), and how many must be seen for it to be a film.
+    /// Length and frames in a second of the film (media.sh).
+    private static let length = 120.0
     private static let framesPerSecond = 24.0
-    private static let framesWanted = 10.0
+    /// How many must be shown in a second. An emulated guest on a busy host shows few of them; the verdict says how many.
+    private static let framesWanted = 1.0
     private static let position = Step.insist(
         [.press(Step.Chord(Keysym.function(9)))], on: "fact film", each: .seconds(6))
 
@@ -13,13 +15,14 @@ struct VideoScript: SessionScript {
     /// Another seed begins elsewhere in the film.
     var preparation: [Step] {
         let start = SessionRandom(seed: seed).first(0...60)
-        return Step.tell("closed", "$(pkill -x mpv; sleep 1; pgrep -xc mpv)")
-            + [.command("mpv --start=\(start) --autofit=640 media/film.avi"), .expect("film.avi", within: .seconds(120))]
+        return [
+            .command("mpv --start=\(start) --autofit=640 media/film.avi"), .expect("film.avi", within: .seconds(120)),
+        ]
             + [.think(.seconds(5)), Self.position]
     }
 
     func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
-    var inspection: [Step] { [Self.position] + Step.tell("closed", "$(pkill -x mpv)") }
+    var inspection: [Step] { [Self.position] }
 
     func problems(_ evidence: SessionEvidence) -> [String] {
         guard let rate = Self.rate(evidence) else { return ["the player told nothing"] }
@@ -29,21 +32,35 @@ struct VideoScript: SessionScript {
         return problems
     }
 
-    /// Frames that were shown in a second, between the two facts. The film begins anew at its end.
+    /// Frames that were shown in a second of the guest's own time, between the two facts.
     static func rate(_ evidence: SessionEvidence) -> Double? {
-        guard let first = reading(evidence, 1), let last = reading(evidence, 0), evidence.ran > .zero else { return nil }
-        let length = 120.0
-        let played = (last.position - first.position + length).truncatingRemainder(dividingBy: length)
+        guard let first = reading(evidence, 1), let last = reading(evidence, 0), last.time > first.time else {
+            return nil
+        }
+        let elapsed = last.time - first.time
+        let played = Loop.played(from: first.position, to: last.position, length: length, in: elapsed)
         let shown = played * framesPerSecond - (last.dropped - first.dropped)
-        return (shown / evidence.ran.seconds * 10).rounded() / 10
+        return (shown / elapsed * 10).rounded() / 10
     }
 
-    private static func reading(_ evidence: SessionEvidence, _ nth: Int) -> (position: Double, dropped: Double)? {
-        guard let words = evidence.fact("film", fromEnd: nth), words.count == 2,
-            let position = Double(words[0].dropFirst("position=".count)),
-            let dropped = Double(words[1].dropFirst("dropped=".count))
+    private static func reading(
+        _ evidence: SessionEvidence, _ nth: Int
+    ) -> (time: Double, position: Double, dropped: Double)? {
+        guard let words = evidence.fact("film", fromEnd: nth), words.count == 3,
+            let time = Double(words[0].dropFirst("time=".count)),
+            let position = Double(words[1].dropFirst("position=".count)),
+            let dropped = Double(words[2].dropFirst("dropped=".count))
         else { return nil }
-        return (position, dropped)
+        return (time, position, dropped)
+    }
+}
+
+/// A film or a song that begins anew at its end.
+enum Loop {
+    /// Seconds that were played, of a loop of `length`, in about `elapsed`.
+    static func played(from first: Double, to last: Double, length: Double, in elapsed: Double) -> Double {
+        let once = last - first
+        return once + length * max(((elapsed - once) / length).rounded(), once < 0 ? 1 : 0)
     }
 }
 
@@ -52,26 +69,26 @@ struct AudioScript: SessionScript {
     let seed: UInt64
     var preparation: [Step] { Music.start }
     func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
-    var inspection: [Step] { Music.tell + Music.stop }
+    var inspection: [Step] { Music.tell }
     func problems(_ evidence: SessionEvidence) -> [String] { Music.problems(evidence) }
 }
 
 /// The steps of the music player.
 enum Music {
+    /// Seconds of the song (media.sh).
+    private static let length = 180.0
     private static let played = Step.tell("music", "$(audtool current-song-output-length-seconds)")
 
     static let start: [Step] =
-        stop + [.command("audacious media/music.mp3"), .expect("Audacious", within: .seconds(180)), .think(.seconds(5))] + played
+        [.command("audacious media/music.mp3"), .expect("Audacious", within: .seconds(180)), .think(.seconds(5))]
+        + played
     static let tell = played
-    static let stop = Step.tell("quiet", "$(pkill -x audacious; sleep 1; pgrep -xc audacious)")
 
     static func problems(_ evidence: SessionEvidence) -> [String] {
         guard let first = evidence.number("music", fromEnd: 1), let last = evidence.number("music") else {
             return ["the player told nothing"]
         }
-        // The song may begin anew once.
-        let length = 180.0
-        let played = (last - first + length).truncatingRemainder(dividingBy: length)
+        let played = Loop.played(from: first, to: last, length: length, in: evidence.ran.seconds)
         return played >= evidence.ran.seconds / 2 ? [] : ["only \(played) s of music were played"]
     }
 }
@@ -85,7 +102,7 @@ struct RecordScript: SessionScript {
     let seed: UInt64
 
     var preparation: [Step] {
-        Step.tell("closed", "$(pkill -x rec; rm -f \(Self.file); echo clean)")
+        Step.tell("clean", "$(rm -f \(Self.file))")
             + [Step.terminal("rec -c 2 -r 44100 -b 16 \(Self.file) synth brownnoise mix")]
             + [.expect("window Terminal", within: .seconds(60)), .think(.seconds(6))]
             + Step.tell("take", "$(stat -c %s \(Self.file))")
@@ -93,8 +110,10 @@ struct RecordScript: SessionScript {
 
     func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
     var inspection: [Step] {
-        Step.tell("take", "$(pkill -INT -x rec; sleep 2; stat -c %s \(Self.file)) $(soxi -D \(Self.file))")
-            + Step.tell("closed", "$(pkill -x xterm; echo)")
+        Step.tell(
+            "take",
+            "$(pkill -INT -x rec; while pgrep -x rec; do sleep 0.2; done > /dev/null; stat -c %s \(Self.file)) "
+                + "$(soxi -D \(Self.file))")
     }
 
     func problems(_ evidence: SessionEvidence) -> [String] {

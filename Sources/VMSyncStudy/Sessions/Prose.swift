@@ -1,17 +1,20 @@
 /// Text that reads like text: sentences of a seed, of letters that a keyboard has. No two are alike.
 struct Prose {
     private static let beginnings = [
-        "the old", "a quiet", "every second", "the last", "one small", "no other", "that northern", "the careful", "some",
+        "the old", "a quiet", "every second", "the last", "one small", "no other", "that northern", "the careful",
+        "some",
     ]
     private static let subjects = [
         "harbour", "engine", "letter", "garden", "machine", "river", "teacher", "winter", "window", "market", "signal",
         "captain", "library", "bridge", "morning", "journal",
     ]
     private static let verbs = [
-        "carries", "remembers", "follows", "moves", "answers", "keeps", "finds", "repairs", "opens", "measures", "crosses",
+        "carries", "remembers", "follows", "moves", "answers", "keeps", "finds", "repairs", "opens", "measures",
+        "crosses",
     ]
     private static let ends = [
-        "before noon", "without a sound", "for the third time", "across the water", "with great patience", "in the rain",
+        "before noon", "without a sound", "for the third time", "across the water", "with great patience",
+        "in the rain",
         "as it always did", "and nobody noticed", "between two towns", "until the lamps were lit", "for a small price",
     ]
 

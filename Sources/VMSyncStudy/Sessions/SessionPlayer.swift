@@ -17,6 +17,8 @@ struct SessionPlayer {
     private static let wheelDown: UInt8 = 16
 
     private static let modifiers = [Keysym.shift, Keysym.control, Keysym.alt]
+    /// Longer than the VM is paused for a checkpoint.
+    private static let pause = Duration.milliseconds(60)
 
     let screen: RFBClient
     let desk: Desk
@@ -65,9 +67,10 @@ struct SessionPlayer {
         for attempt in 1...Step.triesMax {
             try await play(steps)
             do { return try await expect(text, within: limit) } catch let error as VMSyncError
-            where error.code == .timeout && attempt < Step.triesMax {
+                where error.code == .timeout && attempt < Step.triesMax
+            {
                 // A modifier whose release was lost would change all that follows.
-                for key in Self.modifiers { try await press(Step.Chord(key)) }
+                for key in Self.modifiers { try await hold([key]) }
             }
         }
     }
@@ -75,7 +78,9 @@ struct SessionPlayer {
     /// The connection stays until the session's part is over: QEMU takes what is written when the guest does.
     private mutating func command(_ line: String) async throws {
         let channel: any Channel
-        if let console { channel = console } else {
+        if let console {
+            channel = console
+        } else {
             channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connect(unixDomainSocketPath: desk.commands).get()
             console = channel
@@ -105,10 +110,20 @@ struct SessionPlayer {
         if pace == .person { typed += text }
     }
 
+    /// Control and Alt are let go a second time: a release that QEMU drops, because the VM is paused, would make commands
+    /// of all that is typed next. QEMU passes a release on only after a press.
     private func press(_ chord: Step.Chord) async throws {
-        for key in chord.keysyms { try await screen.key(key, down: true) }
+        try await hold(chord.keysyms)
+        for key in chord.keysyms where key == Keysym.control || key == Keysym.alt {
+            try await Task.sleep(for: Self.pause)
+            try await hold([key])
+        }
+    }
+
+    private func hold(_ keys: [UInt32]) async throws {
+        for key in keys { try await screen.key(key, down: true) }
         try await Task.sleep(for: Self.keyDown)
-        for key in chord.keysyms.reversed() { try await screen.key(key, down: false) }
+        for key in keys.reversed() { try await screen.key(key, down: false) }
     }
 
     // MARK: Pointer
@@ -159,7 +174,8 @@ struct SessionPlayer {
             }
             guard ContinuousClock.now < deadline else {
                 throw VMSyncError(
-                    .timeout, "the desktop didn't tell \"\(text)\" within \(limit); its last words: "
+                    .timeout,
+                    "the desktop didn't tell \"\(text)\" within \(limit); its last words: "
                         + facts.all.suffix(3).joined(separator: " | "))
             }
             try await Task.sleep(for: .milliseconds(50))

@@ -17,23 +17,25 @@ extension SessionScript {
 }
 
 /// What a session left behind, for its script to judge.
-struct SessionEvidence: Sendable {
+package struct SessionEvidence: Sendable {
     /// What the guest told since the preparation began.
-    var facts: [String] = []
+    package var facts: [String] = []
     /// How much of `facts` was told before the measured time.
-    var factsBefore = 0
+    package var factsBefore = 0
     /// The measured time.
-    var ran = Duration.zero
+    package var ran = Duration.zero
     /// Rounds that were begun.
-    var rounds = 0
+    package var rounds = 0
     /// What the page server gave in the measured time.
-    var served = PageServer.Counts()
+    package var served = PageServer.Counts()
     /// All that was typed at a person's pace in the measured time.
-    var typed = ""
-    /// Pixels that differ between the screens at the beginning and at the end of the measured time.
-    var pixelsChanged = 0
-    /// Colours of the screen at the end of the measured time.
-    var colours = 0
+    package var typed = ""
+    /// Pixels that differ between the screens before the measured time and after the inspection.
+    package var pixelsChanged = 0
+    /// Colours of the screen after the inspection.
+    package var colours = 0
+
+    package init() {}
 
     /// The words after `fact NAME`, of the last such fact; `nth` counts from the end.
     func fact(_ name: String, fromEnd nth: Int = 0) -> [String]? {

@@ -51,6 +51,14 @@ extension Step {
         [.command("fact \(name) \(words)"), .expect("fact \(name)", within: .seconds(120))]
     }
 
+    /// Ends the programs of all sessions and waits until they are gone: an empty desktop.
+    static let clear: [Step] = {
+        let programs = "netsurf-gtk|mpv|audacious|rec|sox|abiword|gimp|gimp-2.10|script-fu|make|cc1|xterm|geany"
+        let loop = "while pkill -x $p && [ $n -lt 20 ]; do sleep 0.5; n=$((n+1)); done"
+        return [.command("p='\(programs)'; n=0; \(loop); pkill -KILL -x $p; fact cleared")]
+            + [.expect("fact cleared", within: .seconds(120))]
+    }()
+
     /// Opens a terminal in which a command line runs.
     static func terminal(_ line: String) -> Step { .command("xterm -T Terminal -e sh -c '\(line)'") }
 }

@@ -32,8 +32,11 @@ struct OfficeScript: SessionScript {
     /// The letter exists, so that Ctrl+S asks nothing.
     var preparation: [Step] {
         let empty = "<abiword><section><p></p></section></abiword>"
-        return Step.tell("closed", "$(pkill -x abiword; sleep 1; echo '\(empty)' > \(Self.file); echo)")
-            + [.command("abiword \(Self.file)"), .expect("window letter.abw", within: .seconds(180)), .think(.seconds(5))]
+        return Step.tell("begun", "$(rm -f \(Self.file)*; echo '\(empty)' > \(Self.file))")
+            + [
+                .command("abiword \(Self.file)"), .expect("window letter.abw", within: .seconds(180)),
+                .think(.seconds(5)),
+            ]
     }
 
     func round(_ number: Int) -> [Step] {
@@ -45,13 +48,15 @@ struct OfficeScript: SessionScript {
         return writing + [.press(.control("s")), .think(random.pause(300, 900))]
     }
 
-    /// How many letters stand in the file's paragraphs.
+    /// How many letters stand in the file's paragraphs, after a change so that there is something to save.
     var inspection: [Step] {
-        [.press(.control("s")), .think(.seconds(2)), .press(.control("s")), .think(.seconds(5))]
+        [.command("touch mark; sleep 1; fact marked; until [ \(Self.file) -nt mark ]; do sleep 0.5; done; fact saved")]
+            + [.expect("fact marked", within: .seconds(60))]
+            + [.insist([.type(" ", .quick), .press(.control("s"))], on: "fact saved", each: .seconds(20))]
             + Step.tell(
                 "letter",
-                "$(sed -n '/<section/,/<\\/section/p' \(Self.file) | sed 's/<[^>]*>//g' | tr -cd 'A-Za-z0-9' "
-                    + "| wc -c); pkill -x abiword")
+                "$(sync; sed -n '/<section/,/<\\/section/p' \(Self.file) | sed 's/<[^>]*>//g' | tr -cd 'A-Za-z0-9' | wc -c)"
+            )
     }
 
     func problems(_ evidence: SessionEvidence) -> [String] {
@@ -76,7 +81,8 @@ struct InstallScript: SessionScript {
     var preparation: [Step] {
         let fetch = packages.map { "wget -q \(Step.pages)/packages/\($0)" }.joined(separator: " && ")
         let lines = "cd debs; fact installing; \(fetch); sudo dpkg -i *.deb; sync; fact installed"
-        return Step.tell("absent", "$(sudo dpkg --purge \(names) > /dev/null 2>&1; rm -rf debs; mkdir debs; echo \(state))")
+        return Step.tell(
+            "absent", "$(sudo dpkg --purge \(names) > /dev/null 2>&1; rm -rf debs; mkdir debs; echo \(state))")
             + Step.tell("written", "$(echo '\(lines)' > install; sync)")
             + [.command("xterm -T Terminal"), .expect("window user@", within: .seconds(60)), .think(.seconds(2))]
     }
@@ -86,12 +92,12 @@ struct InstallScript: SessionScript {
 
     func round(_ number: Int) -> [Step] {
         [
-            .insist([.type("\nsh install\n", .person)], on: "fact installing", each: .seconds(10)),
+            .insist([.type("\nsh install\n", .person)], on: "fact installing", each: .seconds(25)),
             .expect("fact installed", within: .seconds(600)),
         ]
     }
 
-    var inspection: [Step] { Step.tell("package", state) + Step.tell("closed", "$(pkill -x xterm; echo)") }
+    var inspection: [Step] { Step.tell("package", state) }
 
     func problems(_ evidence: SessionEvidence) -> [String] {
         var problems: [String] = []
@@ -112,16 +118,14 @@ struct CompileScript: SessionScript {
 
     /// Begins with the first object, for make itself reads long before it compiles.
     var preparation: [Step] {
-        Step.tell("closed", "$(pkill -x make; find linux/lib linux/mm linux/kernel -name '*.o' -delete; sync; echo)")
-            + [Step.terminal("cd linux; make lib/ mm/ kernel/")]
-            + [.command("until ls linux/lib/*.o; do sleep 1; done; fact compiling")]
-            + [.expect("fact compiling", within: .seconds(300))] + Step.tell("objects", Self.count)
+        Step.tell("clean", "$(find linux/lib linux/mm linux/kernel -name '*.o' -delete; sync; echo)")
+            + [Step.terminal("cd linux; for part in lib mm kernel; do make -j2 $part/; done")]
+            + [.command("until [ -n \"$(find linux/lib -name '*.o')\" ]; do sleep 1; done; fact compiling")]
+            + [.expect("fact compiling", within: .seconds(600))] + Step.tell("objects", Self.count)
     }
 
     func round(_ number: Int) -> [Step] { [.think(.seconds(5))] }
-    var inspection: [Step] {
-        Step.tell("objects", Self.count) + Step.tell("closed", "$(pkill -x make; sleep 1; pkill -x xterm; echo)")
-    }
+    var inspection: [Step] { Step.tell("objects", Self.count) }
 
     func problems(_ evidence: SessionEvidence) -> [String] {
         guard let first = evidence.number("objects", fromEnd: 1), let last = evidence.number("objects") else {
@@ -137,15 +141,25 @@ struct GimpScript: SessionScript {
     private static let original = "media/photo.jpg"
     /// Where the picture is, on a screen of 1280 × 800.
     private static let canvas = (x: 420...820, y: 250...600)
+    private static let brush = Step.Chord(0x70)
+    /// The menu Filters, Blur, Gaussian Blur, and its default button.
+    private static let blur: [Step] = [
+        .insist(
+            [.press(Step.Chord(Keysym.escape)), .press(Step.Chord(Keysym.alt, 0x72)), .think(.seconds(1))]
+                + [.press(Step.Chord(0x62)), .think(.seconds(1)), .press(Step.Chord(0x67))],
+            on: "window Gaussian Blur", each: .seconds(30)),
+        .think(.seconds(2)), .press(Step.Chord(Keysym.alt, 0x6F)),
+    ]
 
     let seed: UInt64
 
     var preparation: [Step] {
-        Step.tell("closed", "$(pkill -x gimp; pkill gimp-2.10; sleep 1; cp \(Self.original) \(Self.photo))")
+        Step.tell("copied", "$(cp \(Self.original) \(Self.photo))")
             + [.command("gimp --no-splash \(Self.photo)"), .expect("[painting]", within: .seconds(400))]
-            + [.think(.seconds(10)), .press(Step.Chord(0x70)), .think(.seconds(2))]
+            + [.think(.seconds(10)), .press(Self.brush), .think(.seconds(2))]
     }
 
+    /// The blur is chosen once, then repeated by Ctrl+F.
     func round(_ number: Int) -> [Step] {
         var random = SessionRandom(seed: seed, stream: UInt64(number) + 1)
         func place() -> (x: Int, y: Int) { (random.number(Self.canvas.x), random.number(Self.canvas.y)) }
@@ -153,14 +167,18 @@ struct GimpScript: SessionScript {
             let (from, to) = (place(), place())
             return [.move(x: from.x, y: from.y), .drag(x: to.x, y: to.y), .think(random.pause(300, 1200))]
         }
-        return strokes + [.press(.control("f")), .think(random.pause(1500, 3000))]
+        let filter = number == 0 ? Self.blur : [.press(.control("f"))]
+        return [.press(Self.brush)] + strokes + filter + [.think(random.pause(1500, 3000))]
     }
 
-    /// Ctrl+E writes the file anew (files/…/menurc).
+    /// Ctrl+E writes the file anew (files/…/menurc) once its dialog is confirmed; it is whole when its last bytes are those of a JPEG.
     var inspection: [Step] {
-        [.press(.control("e")), .think(.seconds(5)), .press(.control("e")), .think(.seconds(20))]
-            + Step.tell(
-                "picture", "$(cmp -s \(Self.original) \(Self.photo) || stat -c %s \(Self.photo)); pkill gimp")
+        let isWhole =
+            "! cmp -s \(Self.original) \(Self.photo) && [ $(tail -c 2 \(Self.photo) | od -An -tx1 | tr -d ' ') = ffd9 ]"
+        return [.command("until \(isWhole); do sleep 1; done; sync; fact saved"), .press(Step.Chord(Keysym.escape))]
+            + [.insist([.press(.control("e"))], on: "window Export Image", each: .seconds(30))]
+            + [.insist([.press(Step.Chord(Keysym.enter))], on: "fact saved", each: .seconds(30))]
+            + Step.tell("picture", "$(stat -c %s \(Self.photo))")
     }
 
     func problems(_ evidence: SessionEvidence) -> [String] {

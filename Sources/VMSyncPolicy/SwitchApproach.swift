@@ -1,0 +1,32 @@
+/// How the source of a switch comes near its end while the guest still runs: by checkpoint after checkpoint, each with
+/// what was written while the one before was made and sent, until the last one, for which the guest stands still, can't
+/// get much smaller. A value; who makes the checkpoints tells how long they took.
+package struct SwitchApproach: Sendable, Equatable {
+    /// A guest that writes faster than the link carries comes no nearer by more of them.
+    package static let roundsMax = 6
+    /// What is written in this time is a frame or two of a film: a last checkpoint of less is not worth another round.
+    package static let shortEnough = Duration.milliseconds(60)
+    /// In all: a person waits for the switch, and over a slow link a single round may take longer.
+    package static let timeMax = Duration.seconds(2)
+
+    package let id: SwitchID
+    private var rounds: [Duration] = []
+    private var hasFailed = false
+
+    package init(_ id: SwitchID) { self.id = id }
+
+    /// A checkpoint was made; `round` is from its beginning until the server had it.
+    package mutating func note(_ round: Duration) { rounds.append(round) }
+
+    /// A checkpoint could not be made or sent.
+    package mutating func noteFailure() { hasFailed = true }
+
+    /// Whether the next checkpoint should be the last.
+    package var isNear: Bool {
+        if hasFailed || rounds.count >= Self.roundsMax { return true }
+        guard let last = rounds.last else { return false }
+        if last <= Self.shortEnough || rounds.reduce(.zero, +) >= Self.timeMax { return true }
+        // A round as long as the one before leaves as much to the next: that is as near as it comes.
+        return rounds.count > 1 && last * 5 > rounds[rounds.count - 2] * 4
+    }
+}

@@ -1,0 +1,119 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+import Foundation
+import VMSyncCore
+import VMSyncMachine
+
+/// Two machines in one: this network namespace, *near*, and one of its own, *far*, joined by a cable (a pair of virtual
+/// network cards) that can be made slow, and that counts its bytes. Unix sockets and files are common to both sides.
+package struct ShapedLink: Sendable {
+    /// What may leave at once after a pause, when the cable is slow: 2.6 ms of 100 Mbit/s. A card hands over up to 64 KB
+    /// in one piece; what is larger than this is cut into packets first, so nothing is lost by it.
+    package static let burstKilobytes = 32
+    /// The longest queue before the cable: what a home router of good manners has. Longer ones drop.
+    package static let queueMilliseconds = 50
+
+    /// The far side's name, for `ip netns`.
+    package let namespace: String
+    package let nearAddress: String
+    package let farAddress: String
+    /// The near end of the cable; the far one is called `farCard` in its namespace.
+    let nearCard: String
+    private static let farCard = "far"
+
+    /// Runs `body` with a new link and leaves none behind, whatever happens.
+    package static func with<Result: Sendable>(_ body: (ShapedLink) async throws -> Result) async throws -> Result {
+        let link = try ShapedLink()
+        let result: Swift.Result<Result, any Error>
+        do {
+            try await link.make()
+            result = .success(try await body(link))
+        } catch {
+            result = .failure(error)
+        }
+        await link.remove()
+        return try result.get()
+    }
+
+    private init() throws(VMSyncError) {
+        guard geteuid() == 0 else {
+            throw VMSyncError(
+                .unauthorized, "a network of its own can be made by root only", hint: "the same command with sudo")
+        }
+        let name = Identifier.random().prefix(8)
+        namespace = "vmsync-\(name)"
+        nearCard = "vms-\(name)"
+        // Addresses that are set aside for measurements (RFC 2544), four for each link; two are for its ends.
+        let place = Int.random(in: 0..<1 << 15) * 4
+        func address(_ number: Int) -> String { "198.\(18 + number >> 16).\(number >> 8 & 255).\(number & 255)" }
+        nearAddress = address(place + 1)
+        farAddress = address(place + 2)
+    }
+
+    private func make() async throws {
+        try await Self.ip("netns", "add", namespace)
+        try await Self.ip(
+            "link", "add", nearCard, "type", "veth", "peer", "name", Self.farCard, "netns", namespace)
+        try await Self.ip("addr", "add", "\(nearAddress)/30", "dev", nearCard)
+        try await Self.ip("link", "set", nearCard, "up")
+        try await Self.ip("-n", namespace, "addr", "add", "\(farAddress)/30", "dev", Self.farCard)
+        try await Self.ip("-n", namespace, "link", "set", Self.farCard, "up")
+        try await Self.ip("-n", namespace, "link", "set", "lo", "up")
+    }
+
+    /// Lets no more than this through from now on, in each direction.
+    package func slowDown(toMegabits rate: Int) async throws {
+        let shape = [
+            "root", "tbf", "rate", "\(rate)mbit", "burst", "\(Self.burstKilobytes)kb", "latency",
+            "\(Self.queueMilliseconds)ms",
+        ]
+        try await Self.tc(["qdisc", "replace", "dev", nearCard] + shape)
+        try await Self.tc(["-n", namespace, "qdisc", "replace", "dev", Self.farCard] + shape)
+    }
+
+    /// Bytes that went over the cable so far, both ways together, as the near card counts them: with the headers of
+    /// packets, and with what was sent twice.
+    package func bytes() throws(VMSyncError) -> UInt64 {
+        try counter("tx_bytes") + counter("rx_bytes")
+    }
+
+    private func counter(_ name: String) throws(VMSyncError) -> UInt64 {
+        let path = "/sys/class/net/\(nearCard)/statistics/\(name)"
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8),
+            let count = UInt64(text.trimmingCharacters(in: .whitespacesAndNewlines))
+        else { throw VMSyncError(.io, "the counter \(path) can't be read") }
+        return count
+    }
+
+    /// Removes both ends and the namespace; all that runs there must have ended. Does nothing to what isn't there.
+    ///
+    /// Shielded: a cancelled measurement must leave nothing behind either.
+    private func remove() async {
+        let link = self
+        await Task {
+            try? await Self.ip("link", "del", link.nearCard)
+            try? await Self.ip("netns", "del", link.namespace)
+        }.value
+    }
+
+    private static func ip(_ arguments: String...) async throws {
+        try await QEMUTool.run("ip", arguments, package: "iproute2")
+    }
+
+    private static func tc(_ arguments: [String]) async throws {
+        try await QEMUTool.run("tc", arguments, package: "iproute2")
+    }
+}
+
+// MARK: - The far side
+
+extension ShapedLink {
+    /// The file that stands for the far namespace.
+    package var path: String { "/run/netns/\(namespace)" }
+
+    /// The command line that runs `command` on the far side; the process is the command's own.
+    package func farCommand(_ command: [String]) -> [String] { ["nsenter", "--net=\(path)"] + command }
+}

@@ -1,0 +1,66 @@
+import Testing
+import VMSyncPolicy
+
+@Suite("How strongly packs are compressed")
+struct CompressionTests {
+    /// A second of a film: 6 MB of records, 1.5 MB at level 1, at 500 MB/s.
+    private let film = EncoderEstimate(nil, raw: 6_000_000, stored: 1_500_000, level: 1, seconds: 0.012)
+
+    private func level(_ link: Double?, _ encoder: EncoderEstimate?, interval: Double = 1) -> Int32 {
+        CompressionPlan(link: link, encoder: encoder, interval: interval).level
+    }
+
+    @Test("what isn't known yet is done fast")
+    func unknown() {
+        #expect(level(nil, film) == 1)
+        #expect(level(1_000_000, nil) == 1)
+        #expect(level(0, film) == 1)
+    }
+
+    @Test("a fast link never waits for zstd")
+    func fast() {
+        #expect(level(1e9, film) == 1)
+        #expect(level(125e6, film) == 1)
+    }
+
+    @Test("the slower the link, the stronger, up to the strongest")
+    func slower() {
+        let levels = [1e9, 12.5e6, 2.5e6, 1e6, 250e3, 47e3].map { level($0, film) }
+        #expect(levels == levels.sorted())
+        #expect(levels.last == 19)
+        #expect(levels.contains { $0 > 1 && $0 < 19 })
+    }
+
+    @Test("a slow processor is not given more than its share of the interval")
+    func share() {
+        let slow = EncoderEstimate(nil, raw: 6_000_000, stored: 1_500_000, level: 1, seconds: 0.2)
+        #expect(level(12.5e6, slow) == 1)
+        #expect(level(2.5e6, slow) < level(2.5e6, film))
+        // More often, with as much each time: less time for each.
+        #expect(level(12.5e6, film, interval: 0.1) <= level(12.5e6, film))
+    }
+
+    @Test("the estimate is as of level 1, whatever the level was, and follows what changes")
+    func estimate() {
+        let strong = EncoderEstimate(nil, raw: 6_000_000, stored: 1_230_000, level: 12, seconds: 0.24)
+        #expect(abs(strong.bytesPerSecond / film.bytesPerSecond - 1) < 0.01)
+        #expect(abs(strong.stored / film.stored - 1) < 0.01)
+        var estimate = film
+        for _ in 0..<20 { estimate = EncoderEstimate(estimate, raw: 1000, stored: 500, level: 1, seconds: 0.000_01) }
+        #expect(estimate.raw < 30_000)
+        #expect(estimate.bytesPerSecond < 110e6)
+    }
+
+    @Test("a link is as fast as what was sent over it, and little says nothing")
+    func link() {
+        var link = LinkEstimate()
+        link.note(bytes: 1000, seconds: 0.1)
+        #expect(link.goodput == nil)
+        link.note(bytes: 1_000_000, seconds: 1)
+        #expect(link.goodput == 1_000_000)
+        link.note(bytes: 1_000_000, seconds: 0)
+        #expect(link.goodput == 1_000_000)
+        for _ in 0..<20 { link.note(bytes: 1_000_000, seconds: 0.1) }
+        #expect((link.goodput ?? 0) > 9_900_000)
+    }
+}

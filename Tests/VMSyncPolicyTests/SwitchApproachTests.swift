@@ -1,0 +1,48 @@
+import Testing
+import VMSyncPolicy
+
+/// When the source of a switch goes on coming nearer, and when it hands over.
+@Suite("The approach to a switch")
+struct SwitchApproachTests {
+    private func near(after milliseconds: Int...) -> Bool {
+        var approach = SwitchApproach(.random())
+        for round in milliseconds { approach.note(.milliseconds(round)) }
+        return approach.isNear
+    }
+
+    @Test func theFirstRoundIsAlwaysMade() { #expect(!near()) }
+
+    @Test func roundsGoOnWhileTheyGetShorter() {
+        #expect(!near(after: 400))
+        #expect(!near(after: 400, 300))
+        #expect(!near(after: 400, 300, 200))
+    }
+
+    @Test func aShortRoundIsEnough() {
+        #expect(near(after: 60))
+        #expect(near(after: 400, 50))
+    }
+
+    @Test func aRoundThatIsHardlyShorterIsTheLast() {
+        #expect(!near(after: 400, 320))
+        #expect(near(after: 400, 321))
+        #expect(near(after: 400, 900))
+    }
+
+    @Test func aGuestThatWritesFastIsNotFollowedForEver() {
+        // Each by a quarter shorter than the one before.
+        #expect(!near(after: 400, 300, 225, 169, 127))
+        #expect(near(after: 400, 300, 225, 169, 127, 95))
+    }
+
+    @Test func overASlowLinkNobodyWaitsForMoreRounds() {
+        #expect(near(after: 30_000))
+        #expect(near(after: 1500, 700))
+    }
+
+    @Test func aFailureEndsIt() {
+        var approach = SwitchApproach(.random())
+        approach.noteFailure()
+        #expect(approach.isNear)
+    }
+}
