@@ -2,14 +2,15 @@
 
 GUESTS := .build/guests
 RAMWATCH := .build/release/libramwatch.so
-SOURCES := $(wildcard Sources Tests Package.swift)
+FUZZ_RUNS := 100000
+SOURCES := $(wildcard Sources Tests FuzzTesting/Sources Package.swift)
 SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
 
 # Where the tests find the guests; an absolute path, because tests run in folders of their own.
 export VMSYNC_GUESTS := $(CURDIR)/$(GUESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build guests demo test bench docs check fmt clean
+.PHONY: help build guests demo test fuzz bench docs check fmt clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -30,6 +31,11 @@ test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter 
 	swift build -c release --build-tests
 	@$(MAKE) --no-print-directory ramwatch
 	swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
+
+fuzz: packfuzz ## Feed mutated packs to all that reads them (FUZZ_RUNS=100000)
+	@mkdir -p .build-fuzz/corpus
+	ASAN_OPTIONS=quarantine_size_mb=8 $(PACKFUZZ) -runs=$(FUZZ_RUNS) -max_len=8192 -rss_limit_mb=4096 \
+		-artifact_prefix=.build-fuzz/ .build-fuzz/corpus FuzzTesting/Corpus
 
 bench: deps-bench build guest-desktop ## Measure beside what people use today, into docs/benchmarks.md (BENCH_ARGS="…")
 	.build/release/vmsync bench --write docs $(BENCH_ARGS)
@@ -65,6 +71,18 @@ guest-x86_64 guest-aarch64: guest-%: deps-demo
 # The desktop of the measured sessions; minutes, not seconds.
 guest-desktop: deps-desktop
 	@guests/desktop/build.sh $(GUESTS)/desktop
+
+# The fuzzer of packs, in a folder of its own because all is compiled with other flags.
+PACKFUZZ := .build-fuzz/release/packfuzz
+.PHONY: packfuzz fuzz-corpus
+packfuzz: deps-build
+	@echo "fuzz: compiling the fuzzer"
+	VMSYNC_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product packfuzz \
+		--sanitize=fuzzer --sanitize=address
+
+# The inputs that `make fuzz` found are made as few as reach the same code, and go to those that the tests try.
+fuzz-corpus: packfuzz
+	$(PACKFUZZ) -merge=1 FuzzTesting/Corpus .build-fuzz/corpus
 
 # The library that is preloaded into QEMU. It goes beside the vmsync command, so after `swift build`, which makes
 # the folder.

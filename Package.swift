@@ -131,7 +131,11 @@ let package = Package(
             ],
             path: "Tests/VMSyncTestSupport", swiftSettings: strict),
 
-        tests("VMSyncCheckpoint", ["VMSyncCore", "VMSyncTestSupport"]),
+        // One input of a fuzzer, tried on all that reads packs; the tests try the inputs that a fuzzer has found.
+        .target(
+            name: "VMSyncPackFuzzing", dependencies: ["VMSyncCore", "VMSyncCheckpoint"],
+            path: "FuzzTesting/Sources/VMSyncPackFuzzing", swiftSettings: strict),
+        tests("VMSyncCheckpoint", ["VMSyncCore", "VMSyncTestSupport", "VMSyncPackFuzzing"]),
         tests(
             "VMSyncMachine",
             [
@@ -149,3 +153,14 @@ let package = Package(
             ], swiftSettings: strict),
     ]
 )
+
+// The fuzzer (`make fuzz`) is built by itself, with other compiler flags: of the format alone, so that it is soon there.
+if Context.environment["VMSYNC_FUZZ"] == "1" {
+    let format: Set = ["VMSyncCore", "VMSyncCheckpoint", "VMSyncPackFuzzing", "CZstd", "CXXHash"]
+    package.products = []
+    package.targets.removeAll { !format.contains($0.name) }
+    package.targets.append(
+        .executableTarget(
+            name: "packfuzz", dependencies: ["VMSyncPackFuzzing"], path: "FuzzTesting/Sources/packfuzz",
+            swiftSettings: strict))
+}

@@ -20,7 +20,7 @@ ROWS = [
     {"VMSyncServer", "VMSyncDevice"},
     {"VMSyncStudy"},
     {"vmsync"},
-    {"VMSyncTestSupport", "NBDTestSupport"},
+    {"VMSyncTestSupport", "NBDTestSupport", "VMSyncPackFuzzing"},
 ]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 TESTS_ROW = len(ROWS)

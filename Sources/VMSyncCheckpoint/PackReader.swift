@@ -4,8 +4,9 @@ import VMSyncCore
 
 /// A pack that may come from anybody, checked as docs/format/checkpoint.md says before anything is handed out.
 ///
-/// `init` checks framing, checksum and manifest; `validate` decompresses and checks every record without handing out any;
-/// then `forEachUnit` is sure not to meet a damaged one, so that a refused pack leaves the state as it was. Borrows `bytes`: they must stay where they are as long as the reader lives.
+/// `init` checks framing, checksum and manifest; `validate` decompresses and checks every record without handing out
+/// any; then `forEachUnit` is sure not to meet a damaged one, so that a refused pack leaves the state as it was. Borrows
+/// `bytes`: they must stay where they are as long as the reader lives.
 package final class PackReader {
     package let manifest: Manifest
     /// Whether memory that the pack doesn't name becomes zero.
@@ -82,9 +83,13 @@ package final class PackReader {
     private func forEachUnit(
         named: inout NamedUnits, _ body: (UnitID, UnitValue) throws(VMSyncError) -> Void
     ) throws(VMSyncError) {
-        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax + Unit.size, alignment: 64)
+        let page = UnsafeMutableRawBufferPointer.allocate(byteCount: Unit.size, alignment: 64)
+        defer { page.deallocate() }
+        // As large as the largest section, so that whoever reads behind it is noticed by an address sanitizer.
+        let unitSections = sections.filter { $0.space != nil && $0.header.compression != .none }
+        let rawLength = unitSections.map(\.header.rawLength).max() ?? 0
+        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: rawLength, alignment: 64)
         defer { raw.deallocate() }
-        let page = UnsafeMutableRawBufferPointer(rebasing: raw[Limits.sectionMax...])
         for section in sections {
             guard let space = section.space else { continue }
             let content = try decompress(section, into: raw)

@@ -15,24 +15,27 @@ struct ContentWindowTests {
         return PackForge.Section(kind: 3, compression: 2, rawLength: UInt64(state.count), stored: frame)
     }
 
-    private func picture(_ page: [UInt8]) -> [UInt8] {
-        page.indices.map { $0 < 4 ? page[$0] : page[$0] &- page[$0 - 4] }
+    private func differences(_ page: [UInt8], step: Int) -> [UInt8] {
+        page.indices.map { $0 < step ? page[$0] : page[$0] &- page[$0 - step] }
     }
 
     @Test("is the pages as they are and the bytes of the runs, in order, after the parent's state")
     func byHand() throws {
         var random = SeededRandom(seed: 1)
         let parent = random.bytes(5000)
-        let pages = (0..<4).map { _ in random.bytes(Unit.size) }
+        let pages = (0..<5).map { _ in random.bytes(Unit.size) }
         let runs = (0..<3).map { _ in random.bytes(300) }
         let sections: [PackForge.Section] = [
-            .units([.whole(pages[0]), .pixels(picture(pages[1])), .zero(), .own((9, runs[0]), (1, runs[1]))]),
+            .units([
+                .whole(pages[0]), .pixels(differences(pages[1], step: 4)), .zero(), .own((9, runs[0]), (1, runs[1])),
+            ]),
             .units([
                 .memory(gap: 9, step: 0), .base(step: 0).with((7, runs[2])), .whole(pages[2]), .newMemory(step: -1),
+                .samples(differences(pages[4], step: 1)),
             ]),
             .units(kind: 2, [.whole(pages[3])]),
         ]
-        let window = pages[0] + pages[1] + runs[0] + runs[1] + runs[2] + pages[2]
+        let window = pages[0] + pages[1] + runs[0] + runs[1] + runs[2] + pages[2] + pages[4]
         // A state made of all of it: each byte of the prefix that were elsewhere would come out wrong.
         let state = Array((parent + window).reversed()) + window + parent
         let manifest = Manifest.sample(deviceState: state).following()

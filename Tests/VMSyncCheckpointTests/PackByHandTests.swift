@@ -7,7 +7,8 @@ import VMSyncTestSupport
 struct PackByHandTests {
     private let definition = MachineDefinition.sample(disks: [1 << 20, 4608])
     private let page = (0..<Unit.size).map { UInt8(truncatingIfNeeded: $0 / 7) }
-    private var differences: [UInt8] { page.indices.map { $0 < 4 ? page[$0] : page[$0] &- page[$0 - 4] } }
+    private var pixels: [UInt8] { page.indices.map { $0 < 4 ? page[$0] : page[$0] &- page[$0 - 4] } }
+    private var samples: [UInt8] { page.indices.map { $0 < 1 ? page[$0] : page[$0] &- page[$0 - 1] } }
 
     private func read(_ sections: [PackForge.Section]) throws -> UnpackedPack {
         let state: [UInt8] = [1, 2, 3]
@@ -22,13 +23,13 @@ struct PackByHandTests {
     func sources() throws {
         let read = try read([
             .units([
-                .zero(gap: 3), .whole(page), .pixels(differences), .own(gap: 3, (5, [8, 9])),
-                .base(disk: 1, step: -9), .memory(step: 89), .disk(step: 188), .newMemory(step: -9),
+                .zero(gap: 3), .whole(page), .pixels(pixels), .own(gap: 3, (5, [8, 9])),
+                .base(disk: 1, step: -9), .memory(step: 89), .disk(step: 188), .newMemory(step: -9), .samples(samples),
             ]),
             .units(
                 kind: 2,
                 [
-                    .zero(), .whole(page), .pixels(differences), .own((0, [7])), .base(disk: 1, step: -3),
+                    .zero(), .whole(page), .pixels(pixels), .own((0, [7])), .base(disk: 1, step: -3),
                     .memory(step: 4090), .disk(step: 3), .newMemory(step: -4), .newDisk(step: -7),
                 ]),
             .units(kind: 2, disk: 1, [.newDisk(gap: 1, step: 4)]),
@@ -38,7 +39,7 @@ struct PackByHandTests {
                 .init(.page(3), .zero), .init(.page(4), .whole(page)), .init(.page(5), .whole(page)),
                 .init(.page(9), .own, [.init(5, [8, 9])]), .init(.page(10), .base(disk: 1, block: 1)),
                 .init(.page(11), .parent(.page(100))), .init(.page(12), .parent(.block(200))),
-                .init(.page(13), .new(.page(4))),
+                .init(.page(13), .new(.page(4))), .init(.page(14), .whole(page)),
                 .init(.block(0), .zero), .init(.block(1), .whole(page)), .init(.block(2), .whole(page)),
                 .init(.block(3), .own, [.init(0, [7])]), .init(.block(4), .base(disk: 1, block: 1)),
                 .init(.block(5), .parent(.page(4095))), .init(.block(6), .parent(.block(9))),
@@ -51,8 +52,8 @@ struct PackByHandTests {
     func runs() throws {
         let runs = [UnpackedPack.Run(2, [1, 2]), .init(4, [3]), .init(4095, [4])]
         let sources: [UnitRecord] = [
-            .zero(), .whole(page), .pixels(differences), .own(), .base(step: 0), .memory(step: 0), .disk(step: 0),
-            .newMemory(step: -7),
+            .zero(), .whole(page), .pixels(pixels), .own(), .base(step: 0), .memory(step: 0), .disk(step: 0),
+            .newMemory(step: -7), .samples(samples),
         ]
         let records = sources.map { $0.with((2, [1, 2]), (0, [3]), (4090, [4])) }
         #expect(
@@ -60,7 +61,7 @@ struct PackByHandTests {
                 .init(.page(0), .zero, runs), .init(.page(1), .whole(page), runs), .init(.page(2), .whole(page), runs),
                 .init(.page(3), .own, runs), .init(.page(4), .base(disk: 0, block: 4), runs),
                 .init(.page(5), .parent(.page(5)), runs), .init(.page(6), .parent(.block(6)), runs),
-                .init(.page(7), .new(.page(0)), runs),
+                .init(.page(7), .new(.page(0)), runs), .init(.page(8), .whole(page), runs),
             ])
     }
 

@@ -64,7 +64,7 @@ struct PackUnitRefusalTests {
     @Test("a source or a bit that isn't known")
     func kinds() throws {
         for kind in UInt8.min...UInt8.max {
-            let isKnown = kind & 0xE0 == 0 && kind & 0x0F <= 8
+            let isKnown = kind & 0xE0 == 0 && kind & 0x0F <= 9
             let record = UnitRecord(gap: 0, kind: kind, data: page, reference: [0, 0], places: [1, 0, 1])
             let error = refusal(try pack([.units([record])]))
             // What is known is refused for something else: it has too many columns.
@@ -77,7 +77,8 @@ struct PackUnitRefusalTests {
     func contents() throws {
         try expect([.whole(page)], taken: true)
         try expect([.pixels(page)], taken: true)
-        for record: ([UInt8]) -> UnitRecord in [{ .whole($0) }, { .pixels($0) }] {
+        try expect([.samples(page)], taken: true)
+        for record: ([UInt8]) -> UnitRecord in [{ .whole($0) }, { .pixels($0) }, { .samples($0) }] {
             try expect([record(Array(page.dropLast()))], taken: false)
             try expect([record(page + [0])], taken: false)
             try expect([record([])], taken: false)

@@ -17,6 +17,11 @@ struct UnitRecord {
     /// - Parameter stored: the differences, not the page.
     static func pixels(gap: UInt64 = 0, _ stored: [UInt8]) -> UnitRecord { UnitRecord(gap: gap, kind: 2, data: stored) }
 
+    /// - Parameter stored: the differences, not the page.
+    static func samples(gap: UInt64 = 0, _ stored: [UInt8]) -> UnitRecord {
+        UnitRecord(gap: gap, kind: 9, data: stored)
+    }
+
     static func own(gap: UInt64 = 0, _ runs: (skip: UInt64, bytes: [UInt8])...) -> UnitRecord {
         UnitRecord(gap: gap, kind: 3).with(runs)
     }
