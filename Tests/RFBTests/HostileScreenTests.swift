@@ -32,7 +32,11 @@ struct HostileScreenTests {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .childChannelInitializer { $0.writeAndFlush(ByteBuffer(bytes: bytes)) }
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(Monologue(bytes))
+                }
+            }
             .bind(unixDomainSocketPath: folder + "/vnc").get()
         let result: Result<RFBImage, any Error>
         do {
@@ -106,5 +110,19 @@ struct HostileScreenTests {
         await #expect(throws: RFBError.timedOut("a picture")) {
             try await look(at: Self.greeting, picture: .seconds(1))
         }
+    }
+}
+
+/// Says what it has to say as soon as somebody is there, whatever is said to it.
+private final class Monologue: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+    private let bytes: [UInt8]
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
+        context.fireChannelActive()
     }
 }
