@@ -37,7 +37,8 @@ struct BenchCommand: AsyncParsableCommand {
     func run() async throws {
         let start = ContinuousClock.now
         let json = json
-        var bench = Bench { text in
+        let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        var bench = Bench(program: program) { text in
             let line = String(format: "%6.1f s  ", (ContinuousClock.now - start).seconds) + text
             if json { FileHandle.standardError.write(Data((line + "\n").utf8)) } else { Output.line(line) }
         }

@@ -23,10 +23,10 @@ struct HostileScreenTests {
         return Array(bytes.readableBytesView)
     }
 
-    /// Serves `bytes` to each client, and gives what the viewer makes of them. Its patience is long, because other tests
+    /// Serves `bytes` to each client, and `answer` when it asks for a picture, and gives what the viewer makes of them. Its patience is long, because other tests
     /// take the processors at the same time.
     private func look(
-        at bytes: [UInt8], handshake: Duration = .seconds(60), picture: Duration = .seconds(60)
+        at bytes: [UInt8], then answer: [UInt8] = [], handshake: Duration = .seconds(60), picture: Duration = .seconds(60)
     ) async throws -> RFBImage {
         let folder = FileManager.default.temporaryDirectory.path + "/rfb-" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
@@ -34,7 +34,7 @@ struct HostileScreenTests {
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Monologue(bytes))
+                    try channel.pipeline.syncOperations.addHandler(Monologue(bytes, then: answer))
                 }
             }
             .bind(unixDomainSocketPath: folder + "/vnc").get()
@@ -53,13 +53,12 @@ struct HostileScreenTests {
         var pixels: [UInt8] = []
         for number: UInt8 in 0..<8 { pixels += [number, number + 100, number + 200, 0] }
         // A bell and a text on the clipboard in between change nothing.
-        var bytes = Self.greeting
-        bytes += [2]
+        var bytes: [UInt8] = [2]
         bytes += [3, 0, 0, 0, 0, 0, 0, 1, 65]
         bytes += [0, 0, 0, 2]
         bytes += Self.rectangle(0, 0, 2, 2, 0) + pixels[..<16]
         bytes += Self.rectangle(2, 0, 2, 2, 0) + pixels[16...]
-        let image = try await look(at: bytes)
+        let image = try await look(at: Self.greeting, then: bytes)
         #expect((image.width, image.height) == (4, 2))
         #expect(image[0, 0] == (200, 100, 0))
         #expect(image[1, 1] == (203, 103, 3))
@@ -113,16 +112,33 @@ struct HostileScreenTests {
     }
 }
 
-/// Says what it has to say as soon as somebody is there, whatever is said to it.
+/// Says what it has to say as soon as somebody is there, whatever is said to it, but for one thing: the answer to the
+/// first request for a picture.
 private final class Monologue: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
+    /// What a request for a picture begins with, and its length.
+    private static let request: (type: UInt8, length: Int) = (3, 10)
     private let bytes: [UInt8]
+    private var answer: [UInt8]
+    private var heard = ByteBuffer()
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
+    init(_ bytes: [UInt8], then answer: [UInt8]) {
+        self.bytes = bytes
+        self.answer = answer
+    }
 
     func channelActive(context: ChannelHandlerContext) {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: bytes)), promise: nil)
         context.fireChannelActive()
+    }
+
+    /// The request is the last thing that the viewer says before it waits.
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        heard.writeImmutableBuffer(unwrapInboundIn(data))
+        let end = heard.readableBytesView.suffix(Self.request.length)
+        guard !answer.isEmpty, end.count == Self.request.length, end.first == Self.request.type else { return }
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: answer)), promise: nil)
+        answer = []
     }
 }

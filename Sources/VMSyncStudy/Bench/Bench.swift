@@ -3,6 +3,8 @@ import VMSyncCore
 /// What can be measured.
 package enum BenchPart: String, Sendable, Codable, CaseIterable {
     case bytes, pause, slowdown, codec, nbd
+    /// Beside QEMU's live migration; needs root.
+    case moves = "switch"
 }
 
 /// All measurements, one after the other.
@@ -14,9 +16,14 @@ package struct Bench: Sendable {
     package var desktop: String?
     /// Pauses that are measured per session of the part "pause".
     package var checkpoints = 120
+    /// The `vmsync` that devices and servers are started with.
+    let program: String
     let say: @Sendable (String) -> Void
 
-    package init(say: @escaping @Sendable (String) -> Void) { self.say = say }
+    package init(program: String, say: @escaping @Sendable (String) -> Void) {
+        self.program = program
+        self.say = say
+    }
 
     private var guest: DesktopGuest { get throws(VMSyncError) { try DesktopGuest(folder: desktop) } }
 
@@ -57,6 +64,7 @@ package struct Bench: Sendable {
         case .slowdown: report.slowdown = try await SlowdownBench(guest: try guest, say: say).run()
         case .codec: report.codec = try await CodecBench(guest: try guest, say: say).run()
         case .nbd: report.nbd = try await NBDBench(say: say).run()
+        case .moves: report.moves = try await SwitchBench(guest: try guest, say: say).run(program: program)
         }
     }
 }
@@ -69,6 +77,7 @@ package struct BenchReport: Sendable, Codable {
     package var slowdown: SlowdownBenchReport?
     package var codec: CodecBenchReport?
     package var nbd: NBDBenchReport?
+    package var moves: SwitchBenchReport?
     /// By part: why it couldn't be measured.
     package var problems: [String: String] = [:]
 
@@ -81,7 +90,7 @@ package struct BenchReport: Sendable, Codable {
 
     /// For a person at a terminal.
     package var text: String {
-        [bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text].compactMap { $0 }
+        [bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown].compactMap { $0 }
             .joined(separator: "\n\n")
     }
 

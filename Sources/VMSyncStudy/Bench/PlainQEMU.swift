@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import NBD
 import NIOPosix
 import QMP
@@ -11,31 +10,18 @@ import VMSyncMachine
 /// A guest for QEMU alone: the machine that vmsync would make of it, and one disk for all QEMUs that run it in turn.
 struct PlainGuest: Sendable {
     let definition: MachineDefinition
-    let boot: QEMUArguments.BootFiles?
+    let boot: QEMUArguments.BootFiles
     let disk: OverlayDisk
     let folder: String
 
     /// - Parameter folder: gets the disk's changes.
     init(_ guest: SmallGuest, folder: String) throws {
-        let order = guest.order("plain")
-        // A raw image, as the desktop's is.
-        guard let size = try FileManager.default.attributesOfItem(atPath: order.disk)[.size] as? UInt64 else {
-            throw VMSyncError(.notFound, "\(order.disk) has no size")
-        }
-        guard let architecture = MachineDefinition.Architecture(rawValue: order.architecture) else {
-            throw VMSyncError(.invalidInput, "\"\(order.architecture)\" is no architecture")
-        }
-        definition = MachineDefinition(
-            architecture: architecture, cores: order.cores, memory: order.memory, disks: [.init(size: size)],
-            boot: order.kernel.map { _ in
-                .init(hasInitrd: order.initrd != nil, commandLine: order.commandLine ?? "")
-            }, sound: order.sound ? .hda : nil, macAddress: "52:54:00:00:00:01",
-            generationID: UUID().uuidString.lowercased())
-        boot = order.kernel.map { .init(kernel: $0, initrd: order.initrd) }
-        let overlay = "\(folder)/disk"
-        try OverlayDisk.create(folder: overlay, base: order.disk, size: size)
+        definition = try guest.definition()
+        boot = guest.bootFiles
+        let (overlay, size) = ("\(folder)/disk", definition.disks[0].size)
+        try OverlayDisk.create(folder: overlay, base: guest.disk, size: size)
         disk = try OverlayDisk.open(
-            folder: overlay, base: order.disk, size: size, bootID: try OverlayDisk.currentBootID())
+            folder: overlay, base: guest.disk, size: size, bootID: try OverlayDisk.currentBootID())
         self.folder = folder
     }
 }
@@ -59,10 +45,9 @@ final class PlainQEMU: Sendable {
         let place = "\(guest.folder)/\(Identifier.random().prefix(6))"
         try AtomicFile.makeFolder(place)
         let paths = MachinePaths(state: place, run: place, memory: place)
-        let logger = Logger(label: "vmsync.bench")
         let disks = try await NBDServer.start(
             path: paths.disks, exports: [MachinePaths.exportName(0): guest.disk],
-            group: MultiThreadedEventLoopGroup.singleton, threadPool: .singleton, logger: logger)
+            group: MultiThreadedEventLoopGroup.singleton, threadPool: .singleton, logger: BenchFolder.logger)
         do {
             let architecture = guest.definition.architecture
             let arguments = QEMUArguments.make(
@@ -71,7 +56,7 @@ final class PlainQEMU: Sendable {
             let command = [architecture.qemuProgram] + arguments
             try await QEMUTool.run(
                 "env", link.map { $0.farCommand(command) } ?? command, package: architecture.qemuPackage)
-            let qmp = try await QMPClient.connect(path: paths.qmp, logger: logger)
+            let qmp = try await QMPClient.connect(path: paths.qmp, logger: BenchFolder.logger)
             return PlainQEMU(paths: paths, qmp: qmp, disks: disks)
         } catch {
             await end(paths, disks)

@@ -26,12 +26,26 @@ package struct SessionBench: Sendable {
             for name in sessions {
                 // A busy host may let a session fail: then it is done once more, and the report says so.
                 for attempt in 0..<2 {
-                    let figures = try await measure(name, seed: seed + UInt64(attempt), desk, account)
+                    let figures = try await tolerantly(name, seed: seed + UInt64(attempt), desk, account)
                     report.sessions.append(figures)
                     if figures.problems.isEmpty { break }
                 }
             }
             return report
+        }
+    }
+
+    /// A session that breaks off is one that did not happen.
+    private func tolerantly(
+        _ name: String, seed: UInt64, _ place: BenchDesk, _ account: SessionAccount
+    ) async throws -> SessionBenchReport.Session {
+        do {
+            return try await measure(name, seed: seed, place, account)
+        } catch let error as VMSyncError where error.code == .timeout {
+            account.end()
+            say("\(name): \(error.message)")
+            let verdict = SessionVerdict(session: name, seed: seed, problems: [error.message], observations: [:])
+            return SessionBenchReport.Session(name, seed, CheckpointSeries(), [], [], verdict)
         }
     }
 

@@ -10,10 +10,8 @@ extension SwitchBenchReport {
             "|---|---|---|---|---|",
         ]
         let rows = (switches.isEmpty ? [] : [ours]) + migrations.map(\.row)
-        let notes = [
-            "", "Link of \(link.megabits) Mbit/s each way. A live migration was given up after \(migration_limit_s) s.",
-        ]
-        return (head + rows + notes).joined(separator: "\n")
+        let note = "Link: \(link.megabits) Mbit/s each way. A live migration is given up after \(migration_limit_s) s."
+        return (head + rows + ["", note] + problems).joined(separator: "\n")
     }
 
     private var ours: String {

@@ -13,7 +13,7 @@ struct IdleScript: SessionScript {
         }
         var problems: [String] = []
         if last <= first { problems.append("the guest's time stood still") }
-        if evidence.facts.count > evidence.factsBefore + evidence.facts.suffix(2).count {
+        if evidence.facts.dropFirst(evidence.factsBefore).contains(where: { !$0.hasPrefix("fact ") }) {
             problems.append("something happened on the desktop")
         }
         return problems
