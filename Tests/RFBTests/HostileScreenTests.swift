@@ -26,7 +26,8 @@ struct HostileScreenTests {
     /// Serves `bytes` to each client, and `answer` when it asks for a picture, and gives what the viewer makes of them. Its patience is long, because other tests
     /// take the processors at the same time.
     private func look(
-        at bytes: [UInt8], then answer: [UInt8] = [], handshake: Duration = .seconds(60), picture: Duration = .seconds(60)
+        at bytes: [UInt8], then answer: [UInt8] = [], handshake: Duration = .seconds(60),
+        picture: Duration = .seconds(60)
     ) async throws -> RFBImage {
         let folder = FileManager.default.temporaryDirectory.path + "/rfb-" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)

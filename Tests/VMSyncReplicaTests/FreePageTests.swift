@@ -17,10 +17,10 @@ extension LiveGuestTests {
     private static let filled = 48 << 20
     /// What is given back of it at least. The guest reports pieces of 2 MiB, and a piece of which it uses one page stays.
     private static let freed = filled / 2
-    /// Puts the pages in use together, so that the free ones are pieces that are reported.
-    private static let compact = "echo 1 > /proc/sys/vm/compact_memory"
-    private static let fill = "\(compact); head -c \(filled) /dev/urandom > /tmp/fill"
-    private static let free = "rm /tmp/fill; \(compact)"
+    /// Files of such pieces, so that what they leave is pieces too, however scattered the guest's other pages lie.
+    private static let mount = "mkdir -p /tmp/huge; mount -t tmpfs -o huge=always none /tmp/huge"
+    private static let fill = "head -c \(filled) /dev/urandom > /tmp/huge/fill"
+    private static let free = "rm /tmp/huge/fill"
 
     @Test("frees memory, which becomes holes here and zeros at the standby, and is not sent")
     func freePages() async throws {
@@ -46,7 +46,7 @@ extension LiveGuestTests {
         let tracker = try source.tracker(of: machine)
         try await machine.resume()
         _ = try await WitnessLog.wait(source.paths.consoleLog, counter: 3)
-        try await console.type("\(Self.fill); echo filled")
+        try await console.type("\(Self.mount); \(Self.fill); echo filled")
         try await waitFor("filled", on: source)
         try await seal(machine, on: source, tracker, isCurrent: false)
         try source.send(to: target)

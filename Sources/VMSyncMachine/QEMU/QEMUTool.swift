@@ -27,7 +27,8 @@ package enum QEMUTool {
         do {
             result = try await Subprocess.run(
                 // Only a bare name is looked up in PATH.
-                program.contains("/") ? .path(FilePath(program)) : .name(program), arguments: Arguments(arguments), environment: .inherit.updating(variables),
+                program.contains("/") ? .path(FilePath(program)) : .name(program), arguments: Arguments(arguments),
+                environment: .inherit.updating(variables),
                 output: .string(limit: outputLimit), error: .string(limit: outputLimit))
         } catch let error as SubprocessError where error.code == .executableNotFound {
             throw VMSyncError(.machine, "\(program) is not installed", hint: "sudo apt-get install \(package)")

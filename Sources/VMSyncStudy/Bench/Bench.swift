@@ -90,8 +90,10 @@ package struct BenchReport: Sendable, Codable {
 
     /// For a person at a terminal.
     package var text: String {
-        [bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown].compactMap { $0 }
-            .joined(separator: "\n\n")
+        [bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown].compactMap {
+            $0
+        }
+        .joined(separator: "\n\n")
     }
 
     init(machine: BenchHost) { self.machine = machine }
