@@ -11,7 +11,10 @@ extension EndToEnd {
             "before-pause", "paused", "captured", "before-seal", "after-seal", "before-commit", "after-commit",
         ]
         /// Here the guest waits, paused, for the next daemon.
-        static let whilePaused: Set<String> = ["paused", "captured"]
+        static let whilePaused: Set<String> = ["captured"]
+        /// Here QEMU loses the socket that it sends the device state to. If it notices before it is through, it lets the
+        /// guest run again by itself.
+        static let eitherWay: Set<String> = ["paused"]
 
         @Test func theVMRunsOnWhenItsDaemonDiesAtAnyStepOfACheckpoint() async throws {
             try await World.withGuest { stage in
@@ -22,7 +25,8 @@ extension EndToEnd {
                     try await trial.waitForCrash(of: "A")
                     let reached = try #require(try await trial.vm("B")).head
                     let alone = try await World.runState(trial.paths("A", stage.vm))
-                    #expect((alone == .running) != Self.whilePaused.contains(step), "\(alone) after \(step)")
+                    let isAsExpected = (alone == .running) != Self.whilePaused.contains(step)
+                    #expect(isAsExpected || Self.eitherWay.contains(step), "\(alone) after \(step)")
                     try await trial.startDaemon("A", interval: 0.5)
                     try await stage.waitForGuest(counts: 3)
                     try await trial.waitUntilReady("B", atLeast: reached.next.next)
