@@ -31,6 +31,9 @@ struct ContentWindow {
         oldest = 0
     }
 
+    /// What it holds, oldest first.
+    var content: [UInt8] { prefix(after: UnsafeRawBufferPointer(start: nil, count: 0)) }
+
     /// The prefix of a device state: that of the parent, then the window.
     func prefix(after parent: UnsafeRawBufferPointer) -> [UInt8] {
         var prefix: [UInt8] = []

@@ -32,6 +32,10 @@ enum SectionCompression: UInt8 {
     case none = 0
     case zstd = 1
     case zstdWithPrefix = 2
+    case runsOverParent = 3
+
+    /// Whether only a device state may be stored so.
+    var needsParent: Bool { self == .zstdWithPrefix || self == .runsOverParent }
 }
 
 /// The 24 bytes before a section's stored bytes.

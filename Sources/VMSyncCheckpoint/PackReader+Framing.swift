@@ -78,7 +78,7 @@ extension PackReader {
         let stored = read(UInt64.self, bytes, at: offset + 16)
         let rawMax = kind == .deviceState ? Limits.deviceStateMax : Limits.sectionMax
         guard raw <= UInt64(rawMax), stored <= UInt64(bytes.count), compression != .none || raw == stored,
-            compression != .zstdWithPrefix || kind == .deviceState,
+            !compression.needsParent || kind == .deviceState,
             kind == .disk ? disk < manifest.definition.disks.count : disk == 0,
             kind != .memory || manifest.kind == .live
         else { throw damaged("a section header is impossible") }

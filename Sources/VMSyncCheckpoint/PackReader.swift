@@ -39,7 +39,11 @@ package final class PackReader {
         let decompressor = ZstdDecompressor()
         let length = try decompressor.contentSize(frame, limit: Limits.manifestMax)
         var json = [UInt8](repeating: 0, count: length)
-        try json.withMutableRawBytes { json throws(VMSyncError) in try decompressor.decompress(frame, into: json) }
+        try json.withMutableRawBytes { json throws(VMSyncError) in
+            try ManifestDictionary.bytes.withRawBytes { dictionary throws(VMSyncError) in
+                try decompressor.decompress(frame, prefix: dictionary, into: json)
+            }
+        }
         do {
             return try JSONDecoder().decode(Manifest.self, from: Data(json))
         } catch {
@@ -117,6 +121,18 @@ package final class PackReader {
                     try decompressor.decompress(stored, prefix: prefix.isEmpty ? nil : prefix, into: output)
                 }
             }
+        case .runsOverParent:
+            guard section.header.rawLength == parent.count else {
+                throw Self.damaged("its device state is as long as another one than the parent's")
+            }
+            let limit = StateRuns.lengthMax(ofState: parent.count)
+            var runs = [UInt8](repeating: 0, count: try decompressor.contentSize(stored, limit: limit))
+            try runs.withMutableRawBytes { output throws(VMSyncError) in
+                try window.content.withRawBytes { prefix throws(VMSyncError) in
+                    try decompressor.decompress(stored, prefix: prefix.isEmpty ? nil : prefix, into: output)
+                }
+            }
+            state = try runs.withRawBytes { runs throws(VMSyncError) in try StateRuns.apply(runs, over: parent) }
         }
         let hash = state.withUnsafeBytes { Hash128(of: $0) }
         guard hash == manifest.digest.deviceState else { throw Self.damaged("its device state has another digest") }

@@ -98,21 +98,34 @@ package final class PackWriter {
         if builder.isFull { try closeSection() }
     }
 
-    /// The device state, with the parent's as prefix where there is one, and what memory carried.
+    /// The device state: what differs from the parent's if both are as long, else whole, with the parent's as prefix; in
+    /// both cases compressed against what memory carried.
     package func addDeviceState(
         _ state: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer
     ) throws(VMSyncError) {
         try closeSection()
-        let prefix = window.prefix(after: parent)
-        scratch.removeAll(keepingCapacity: true)
-        let stored = try prefix.withRawBytes { prefix throws(VMSyncError) in
-            try compressor.append(state, prefix: prefix.isEmpty ? nil : prefix, to: &scratch)
+        let stored: Int
+        let compression: SectionCompression
+        if let runs = StateRuns.encode(state, over: parent) {
+            compression = .runsOverParent
+            stored = try runs.withRawBytes { runs throws(VMSyncError) in try compress(runs, prefix: window.content) }
+        } else {
+            let prefix = window.prefix(after: parent)
+            compression = prefix.isEmpty ? .zstd : .zstdWithPrefix
+            stored = try compress(state, prefix: prefix)
         }
         tally.deviceStateStored = stored
         try emitSection(
             SectionHeader(
-                kind: .deviceState, compression: prefix.isEmpty ? .zstd : .zstdWithPrefix, disk: 0,
-                rawLength: state.count, storedLength: stored))
+                kind: .deviceState, compression: compression, disk: 0, rawLength: state.count, storedLength: stored))
+    }
+
+    /// Puts `bytes` as one frame into `scratch`.
+    private func compress(_ bytes: UnsafeRawBufferPointer, prefix: [UInt8]) throws(VMSyncError) -> Int {
+        scratch.removeAll(keepingCapacity: true)
+        return try prefix.withRawBytes { prefix throws(VMSyncError) in
+            try compressor.append(bytes, prefix: prefix.isEmpty ? nil : prefix, to: &scratch)
+        }
     }
 
     /// Ends the pack. Nothing may be added afterwards.
@@ -126,9 +139,8 @@ package final class PackWriter {
         } catch {
             throw VMSyncError(.bug, "a manifest can't be written: \(error)")
         }
-        scratch.removeAll(keepingCapacity: true)
         let manifestLength = try Array(json).withRawBytes { json throws(VMSyncError) in
-            try compressor.append(json, to: &scratch)
+            try compress(json, prefix: ManifestDictionary.bytes)
         }
         try emit(scratch)
         var trailer: [UInt8] = []

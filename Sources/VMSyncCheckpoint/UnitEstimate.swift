@@ -12,8 +12,9 @@ struct UnitEstimate: ~Copyable {
 
     /// Runs that take no more than this are taken without looking for the content elsewhere: a reference takes as much.
     static let runsBeforeSearch = 24
-    /// Runs that take no more than this are taken without an estimate: no other form of a page gets below it.
-    private static let runsBeforeEstimate = 256
+    /// Runs that take no more than this are taken without an estimate: other forms seldom get below it, and a sample says
+    /// too little of a page that is mostly zeros.
+    private static let runsBeforeEstimate = 1024
     /// What zstd leaves of the bytes of runs, which are denser than what they are taken from.
     private static let runsLeft = 0.6
     /// zstd also finds repetitions, and finds them best in what is not filtered: a filter must win by this much.
@@ -24,7 +25,8 @@ struct UnitEstimate: ~Copyable {
     private static let sampled = pieces * pieceLength
     private static let pagePerSample = Double(Unit.size / sampled)
 
-    private let counts = UnsafeMutablePointer<UInt16>.allocate(capacity: 256)
+    /// How often each value of a byte was seen, for each form.
+    private let counts = UnsafeMutablePointer<UInt16>.allocate(capacity: PageForm.allCases.count << 8)
     /// What a byte adds to the sum of *n* · log2 *n* over all values, where its value was seen *n* times before.
     private let steps = UnsafeMutablePointer<Float>.allocate(capacity: sampled)
 
@@ -47,31 +49,38 @@ struct UnitEstimate: ~Copyable {
 
     /// The form that is likely to be the shortest, and how many bytes it may take.
     func cheapest(_ page: UnsafeRawBufferPointer) -> (PageForm, Double) {
-        var best = (PageForm.plain, entropy(page, .plain) * Self.plainLeft)
-        for form in [PageForm.pixels, .samples] {
-            let bytes = entropy(page, form)
-            if bytes < best.1 { best = (form, bytes) }
+        let sums = sample(page)
+        func bytes(_ sum: Float) -> Double {
+            (Self.weight(Self.sampled) - Double(sum)) / 8 * Self.pagePerSample
         }
+        var best = (PageForm.plain, bytes(sums.plain) * Self.plainLeft)
+        if bytes(sums.pixels) < best.1 { best = (.pixels, bytes(sums.pixels)) }
+        if bytes(sums.samples) < best.1 { best = (.samples, bytes(sums.samples)) }
         return best
     }
 
-    /// The bytes of a page by the entropy of single bytes in the sample.
-    private func entropy(_ page: UnsafeRawBufferPointer, _ form: PageForm) -> Double {
-        counts.update(repeating: 0, count: 256)
-        var sum: Float = 0
+    /// The sum of *n* · log2 *n* over all values of a byte in the sample, for each form. All in one pass: each waits for
+    /// its own counts only.
+    private func sample(_ page: UnsafeRawBufferPointer) -> (plain: Float, pixels: Float, samples: Float) {
+        counts.update(repeating: 0, count: PageForm.allCases.count << 8)
+        let (plain, pixels, samples) = (counts, counts + 256, counts + 512)
+        var sums: (plain: Float, pixels: Float, samples: Float) = (0, 0, 0)
+        func count(_ value: UInt8, _ counts: UnsafeMutablePointer<UInt16>, _ sum: inout Float) {
+            let seen = counts[Int(value)]
+            sum += steps[Int(seen)]
+            counts[Int(value)] = seen + 1
+        }
         for piece in 0..<Self.pieces {
-            let start = piece * (Unit.size / Self.pieces)
             // The first bytes of a page have none before them.
-            let offset = start + (form.step ?? 0)
-            for position in offset..<offset + Self.pieceLength {
-                let before = form.step.map { page[position - $0] } ?? 0
-                let value = Int(page[position] &- before)
-                sum += steps[Int(counts[value])]
-                counts[value] += 1
+            let start = piece * (Unit.size / Self.pieces) + 4
+            for position in start..<start + Self.pieceLength {
+                let value = page[position]
+                count(value, plain, &sums.plain)
+                count(value &- page[position - 4], pixels, &sums.pixels)
+                count(value &- page[position - 1], samples, &sums.samples)
             }
         }
-        let bits = Self.weight(Self.sampled) - Double(sum)
-        return bits / 8 * Self.pagePerSample
+        return sums
     }
 
     private static func weight(_ count: Int) -> Double { count == 0 ? 0 : Double(count) * log2(Double(count)) }

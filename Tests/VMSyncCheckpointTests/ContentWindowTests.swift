@@ -112,7 +112,7 @@ struct ContentWindowTests {
 
 extension Manifest {
     /// The same as checkpoint 2 after checkpoint 1.
-    fileprivate func following() -> Manifest {
+    func following() -> Manifest {
         var manifest = self
         manifest.parent = sequence
         manifest.sequence = sequence.next

@@ -75,7 +75,7 @@ struct PackRefusalTests {
             section.kind = unknown
             #expect(refusal(try forged([section]).bytes)?.code == .incompatible)
             section = good
-            section.compression = unknown == 0 ? 3 : unknown
+            section.compression = unknown == 0 ? 5 : unknown
             #expect(refusal(try forged([section]).bytes)?.code == .incompatible)
             section = good
             section.reserved = UInt32(unknown) + 1

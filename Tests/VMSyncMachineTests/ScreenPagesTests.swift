@@ -31,7 +31,9 @@ struct ScreenPagesTests {
             + [UInt8](repeating: byte, count: Unit.size)
     }
 
-    private func zero(_ index: UInt64) -> [UInt8] { number(index << 12 | 0x22) + [0] }
+    private func zero(_ index: UInt64, first: Bool = false) -> [UInt8] {
+        number(index << 12 | (first ? 0x02 : 0x22)) + (first ? name("vga.vram") : []) + [0]
+    }
 
     private var devices: [UInt8] { [4, 0, 0, 0, 9] + name("timer") + [1, 2, 3] }
 
@@ -51,35 +53,52 @@ struct ScreenPagesTests {
         #expect(pages.map { $0.content.map { state[$0.lowerBound] } } == [0xA0, 0xA1, nil, 0xB1, 0xB2, nil])
     }
 
-    @Test("a page that comes twice is everywhere what it is in the end, and nothing else changes")
+    @Test("each page stays once, where it stood first and as it is in the end")
     func settled() {
-        var settled = state
-        ScreenPages.settle(&settled)
-        #expect(settled.count == state.count)
-        #expect(find(settled).map { $0.content.map { settled[$0.lowerBound] } } == [0, 0xB1, nil, 0xB1, 0xB2, nil])
-        let changed = find(state)[0...1].compactMap(\.content)
-        for byte in state.indices where !changed.contains(where: { $0.contains(byte) }) {
-            #expect(settled[byte] == state[byte])
+        let settled = ScreenPages.settled(state)
+        let expected =
+            Self.head + start + part(zero(0, first: true) + page(1, 0xB1) + page(2, 0xB2)) + part([], isLast: true)
+            + devices
+        #expect(settled == expected)
+        #expect(ScreenPages.settled(settled) == settled)
+    }
+
+    @Test("parts in the middle that have become empty go, and a state with nothing twice stays as it is")
+    func parts() {
+        let long =
+            Self.head + start + part(page(0, 1, first: true) + page(1, 1)) + part(page(1, 2)) + part([])
+            + part(page(0, 3) + page(5, 3), isLast: true) + devices
+        let expected =
+            Self.head + start + part(page(0, 3, first: true) + page(1, 2)) + part(page(5, 3), isLast: true) + devices
+        #expect(ScreenPages.settled(long) == expected)
+        #expect(ScreenPages.settled(expected) == expected)
+    }
+
+    @Test("where the first page of a block goes, the next one has its name")
+    func names() {
+        func named(_ index: UInt64, _ byte: UInt8, _ block: String) -> [UInt8] {
+            number(index << 12 | 0x08) + name(block) + [UInt8](repeating: byte, count: Unit.size)
         }
-        var again = settled
-        ScreenPages.settle(&again)
-        #expect(again == settled)
+        let two =
+            Self.head + start + part(named(0, 1, "a") + named(0, 1, "b"))
+            + part(named(0, 2, "a") + page(1, 2) + named(0, 2, "b"), isLast: true) + devices
+        let expected =
+            Self.head + start + part(named(0, 2, "a") + named(0, 2, "b")) + part(named(1, 2, "a"), isLast: true)
+            + devices
+        #expect(ScreenPages.settled(two) == expected)
     }
 
     @Test("of what is laid out otherwise nothing is touched, wherever it is cut off")
     func otherwise() {
         let whole = state
         for length in stride(from: 0, to: whole.count - devices.count, by: 97) {
-            var cut = Array(whole.prefix(length))
-            ScreenPages.settle(&cut)
-            #expect(cut == Array(whole.prefix(length)))
+            let cut = Array(whole.prefix(length))
+            #expect(ScreenPages.settled(cut) == cut)
         }
         var odd = whole
         // An unknown flag in the first page's head.
         let first = Self.head.count + start.count + 5
         odd[first + 7] |= 0x40
-        let before = odd
-        ScreenPages.settle(&odd)
-        #expect(odd == before)
+        #expect(ScreenPages.settled(odd) == odd)
     }
 }

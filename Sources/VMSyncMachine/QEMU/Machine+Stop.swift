@@ -65,9 +65,7 @@ extension Machine {
     /// The state that QEMU has sent; the guest may run meanwhile.
     package func deviceState(of guest: StoppedGuest) async throws -> [UInt8] {
         try await during("taking in the device state") {
-            var state = Array(buffer: try await guest.expectation.state())
-            ScreenPages.settle(&state)
-            return state
+            ScreenPages.settled(Array(buffer: try await guest.expectation.state()))
         }
     }
 

@@ -12,12 +12,26 @@ package struct ScreenPages {
         package let offset: Int
         /// Where its 4096 bytes stand in the state; nil for zeros.
         package let content: Range<Int>?
+        /// Where all that is said of it stands.
+        let record: Range<Int>
+
+        /// A number of its own. A block is far smaller than 2^48 bytes, and there are few.
+        var place: Int { block << 48 + offset }
     }
 
     /// Names of the blocks that pages are of.
     package private(set) var blocks: [String] = []
     /// In the order of the state; a page that comes twice is what it is the second time.
     package private(set) var pages: [Page] = []
+
+    /// A part of the section: its bytes, the numbers of its pages, and whether it may be left out if it has none.
+    private struct Part {
+        let bytes: Range<Int>
+        let pages: Range<Int>
+        let mayGo: Bool
+    }
+
+    private var parts: [Part] = []
 
     private enum Flag {
         static let zero: UInt64 = 0x02
@@ -39,39 +53,66 @@ package struct ScreenPages {
     package init(_ state: UnsafeRawBufferPointer) {
         var reader = Reader(bytes: state)
         guard let id = reader.findStart() else { return }
+        var found: [Part] = []
+        var (start, isMiddle) = (reader.offset, false)
         while true {
-            guard reader.readPages(), reader.take(1) == UInt64(Section.footer), reader.take(4) == id,
-                let kind = reader.take(1)
-            else { return }
+            let first = reader.pages.count
+            guard reader.readPages(), reader.take(1) == UInt64(Section.footer), reader.take(4) == id else { return }
+            found.append(
+                Part(bytes: start..<reader.offset, pages: first..<reader.pages.count, mayGo: isMiddle))
+            start = reader.offset
+            guard let kind = reader.take(1) else { return }
+            isMiddle = kind == UInt64(Section.part)
             // Behind the last part of the memory come the devices.
-            guard kind == UInt64(Section.part) || kind == UInt64(Section.end), reader.take(4) == id else { break }
+            guard isMiddle || kind == UInt64(Section.end), reader.take(4) == id else { break }
         }
         blocks = reader.blocks
         pages = reader.pages
+        parts = found
     }
 
-    /// Puts the last version of each page in place of the earlier ones in `state`. What QEMU makes of the state stays the
-    /// same, and a screen that changed in that moment travels once.
-    package static func settle(_ state: inout [UInt8]) {
-        let pages = state.withRawBytes { ScreenPages($0) }.pages
-        var last: [Int: Range<Int>?] = [:]
-        for page in pages.reversed() {
-            // A block is far smaller than 2^48 bytes, and there are few.
-            let place = page.block << 48 + page.offset
-            guard let later = last[place] else {
-                last[place] = .some(page.content)
-                continue
-            }
-            guard let earlier = page.content else { continue }
-            state.withUnsafeMutableBytes { state in
-                let target = UnsafeMutableRawBufferPointer(rebasing: state[earlier])
-                if let later {
-                    target.copyMemory(from: UnsafeRawBufferPointer(rebasing: state[later]))
-                } else {
-                    target.initializeMemory(as: UInt8.self, repeating: 0)
-                }
-            }
+    /// `state` with each page once, as it is in the end: where it stood first, and without the parts that are empty then.
+    /// What QEMU makes of it is the same; a screen that changed in that moment travels once, and one state is as long as
+    /// the next.
+    package static func settled(_ state: [UInt8]) -> [UInt8] {
+        let found = state.withRawBytes { ScreenPages($0) }
+        guard let start = found.parts.first?.bytes.lowerBound, let end = found.parts.last?.bytes.upperBound else {
+            return state
         }
+        var last: [Int: Int] = [:]
+        for (number, page) in found.pages.enumerated() { last[page.place] = number }
+        var settled: [UInt8] = []
+        settled.reserveCapacity(state.count)
+        settled += state[..<start]
+        var block: Int?
+        for part in found.parts {
+            let before = settled.count
+            var copied = part.bytes.lowerBound
+            var isEmpty = true
+            for page in found.pages[part.pages] {
+                settled += state[copied..<page.record.lowerBound]
+                copied = page.record.upperBound
+                guard let number = last.removeValue(forKey: page.place) else { continue }
+                found.append(found.pages[number], of: state, after: block, to: &settled)
+                block = page.block
+                isEmpty = false
+            }
+            settled += state[copied..<part.bytes.upperBound]
+            if part.mayGo, isEmpty { settled.removeLast(settled.count - before) }
+        }
+        return settled + state[end...]
+    }
+
+    /// Writes a page's record, with the name of its block if that isn't the one of the page before.
+    private func append(_ page: Page, of state: [UInt8], after block: Int?, to output: inout [UInt8]) {
+        let flags = (page.content == nil ? Flag.zero : Flag.page) | (page.block == block ? Flag.sameBlock : 0)
+        withUnsafeBytes(of: (UInt64(page.offset) | flags).bigEndian) { output += $0 }
+        if page.block != block {
+            let name = Array(blocks[page.block].utf8)
+            output.append(UInt8(name.count))
+            output += name
+        }
+        if let content = page.content { output += state[content] } else { output.append(0) }
     }
 
     private struct Reader {
@@ -111,7 +152,9 @@ package struct ScreenPages {
 
         /// Reads to the end of one part.
         mutating func readPages() -> Bool {
-            while let head = take(8) {
+            while true {
+                let start = offset
+                guard let head = take(8) else { return false }
                 let flags = head & Flag.all
                 if flags == Flag.end { return true }
                 if flags == Flag.size {
@@ -128,15 +171,15 @@ package struct ScreenPages {
                 switch flags & ~Flag.sameBlock {
                 case Flag.zero:
                     guard take(1) == 0 else { return false }
-                    pages.append(Page(block: block, offset: position, content: nil))
+                    pages.append(Page(block: block, offset: position, content: nil, record: start..<offset))
                 case Flag.page:
                     guard bytes.count - offset >= Unit.size else { return false }
-                    pages.append(Page(block: block, offset: position, content: offset..<offset + Unit.size))
-                    offset += Unit.size
+                    let content = offset..<offset + Unit.size
+                    offset = content.upperBound
+                    pages.append(Page(block: block, offset: position, content: content, record: start..<offset))
                 default: return false
                 }
             }
-            return false
         }
 
         private mutating func number(of name: String) -> Int {
