@@ -5,7 +5,7 @@ import VMSyncCore
 enum StateRuns {
     /// A run goes on over fewer equal bytes than this, because a new run's two varints cost as much.
     private static let bridged = 8
-    /// Bytes that are compared at once.
+    /// Bytes that are compared at once, as eight words: of vectors of bytes Swift compares one after the other.
     private static let lanes = 64
     private static let headerLength = 4
     /// A run takes at most this many bytes beside its own: two varints of a number below 2^28.
@@ -50,8 +50,8 @@ enum StateRuns {
     ) -> Int {
         var offset = start
         while offset + lanes <= state.count {
-            let mine = state.loadUnaligned(fromByteOffset: offset, as: SIMD64<UInt8>.self)
-            let theirs = parent.loadUnaligned(fromByteOffset: offset, as: SIMD64<UInt8>.self)
+            let mine = state.loadUnaligned(fromByteOffset: offset, as: SIMD8<UInt64>.self)
+            let theirs = parent.loadUnaligned(fromByteOffset: offset, as: SIMD8<UInt64>.self)
             if mine != theirs { break }
             offset += lanes
         }

@@ -9,6 +9,8 @@ package final class ZstdCompressor {
     private static let windowLogMax: Int32 = 28
 
     private let context: OpaquePointer
+    /// Where a frame is made, as large as any was: not each anew, because a new one must be touched first.
+    private var frame = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     /// From 1, fast, to 19, strong; may change between any two frames.
     package var level: Int32
 
@@ -18,7 +20,10 @@ package final class ZstdCompressor {
         self.level = level
     }
 
-    deinit { ZSTD_freeCCtx(context) }
+    deinit {
+        ZSTD_freeCCtx(context)
+        frame.deallocate()
+    }
 
     /// Appends one frame of `raw` to `output`.
     /// - Parameter prefix: bytes that the reader has too; what is found there costs next to nothing.
@@ -30,18 +35,20 @@ package final class ZstdCompressor {
         ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level)
         setWindow(for: raw.count + (prefix?.count ?? 0), long: prefix != nil)
         if let prefix { ZSTD_CCtx_refPrefix(context, prefix.baseAddress, prefix.count) }
-        let start = output.count
-        let bound = ZSTD_compressBound(raw.count)
-        output.append(contentsOf: repeatElement(0, count: bound))
-        let length = output.withUnsafeMutableBytes {
-            ZSTD_compress2(context, $0.baseAddress.map { $0 + start }, bound, raw.baseAddress, raw.count)
-        }
+        makeRoom(for: ZSTD_compressBound(raw.count))
+        let length = ZSTD_compress2(context, frame.baseAddress, frame.count, raw.baseAddress, raw.count)
         if ZSTD_isError(length) != 0 {
             throw VMSyncError(
                 .bug, "zstd can't compress \(raw.count) bytes: \(String(cString: ZSTD_getErrorName(length)))")
         }
-        output.removeLast(bound - length)
+        output.append(contentsOf: frame[..<length])
         return length
+    }
+
+    private func makeRoom(for bytes: Int) {
+        guard frame.count < bytes else { return }
+        frame.deallocate()
+        frame = .allocate(byteCount: bytes, alignment: 64)
     }
 
     /// The window covers everything: the fast levels' own is a quarter of a section.

@@ -10,14 +10,14 @@ package enum AtomicFile {
     /// A record is some KB; whatever is larger isn't one of ours.
     private static let bytesMax = 4 << 20
 
-    /// Replaces `path` by `contents` in one step.
+    /// Replaces `path` by `bytes` in one step.
     /// - Parameter durable: whether it must survive a power loss too, not only a killed process; costs two fsyncs.
-    package static func write(_ contents: Data, to path: String, durable: Bool = false) throws(VMSyncError) {
+    package static func write(bytes: [UInt8], to path: String, durable: Bool = false) throws(VMSyncError) {
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system("open", path: temporary) }
         defer { close(descriptor) }
-        try writeAll(Array(contents), to: descriptor, path: temporary)
+        try writeAll(bytes, to: descriptor, path: temporary)
         if durable, fsync(descriptor) != 0 { throw .system("fsync", path: temporary) }
         guard rename(temporary, path) == 0 else { throw .system("rename", path: path) }
         if durable { try syncFolder(of: path) }
@@ -30,7 +30,7 @@ package enum AtomicFile {
         do { data = try encoder.encode(value) } catch {
             throw VMSyncError(.bug, "can't write \(path): \(error)")
         }
-        try write(data, to: path, durable: durable)
+        try write(bytes: Array(data), to: path, durable: durable)
     }
 
     /// The record at `path`; nil if there is no such file.

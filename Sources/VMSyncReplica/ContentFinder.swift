@@ -1,8 +1,3 @@
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
 import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine

@@ -8,7 +8,8 @@ enum HashChangesFile {
     private static let entryLength = 24
 
     static func write(_ changes: [HashChanges], to path: String) throws(VMSyncError) {
-        var bytes = Data(capacity: changes.reduce(0) { $0 + 8 + $1.indices.count * entryLength })
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(changes.reduce(0) { $0 + 8 + $1.indices.count * entryLength })
         for change in changes {
             append(UInt64(change.indices.count), to: &bytes)
             for (index, hash) in zip(change.indices, change.hashes) {
@@ -16,7 +17,7 @@ enum HashChangesFile {
                 append(hash.value, to: &bytes)
             }
         }
-        try AtomicFile.write(bytes, to: path)
+        try AtomicFile.write(bytes: bytes, to: path)
     }
 
     /// Puts the hashes of the file at `path` into `tables`; putting them twice is the same as once.
@@ -47,7 +48,7 @@ enum HashChangesFile {
         }
     }
 
-    private static func append(_ value: some FixedWidthInteger, to bytes: inout Data) {
+    private static func append(_ value: some FixedWidthInteger, to bytes: inout [UInt8]) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 

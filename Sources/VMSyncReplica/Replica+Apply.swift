@@ -3,12 +3,6 @@ import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
-
 extension Replica {
     /// Where the pack of checkpoint `sequence` is to be put before `applyInbox`.
     package func inboxPath(_ sequence: Sequence) -> String { "\(paths.inbox)/\(sequence).pack" }
@@ -32,9 +26,8 @@ extension Replica {
     private func apply(_ reader: PackReader, as sequence: Sequence) throws(VMSyncError) -> Manifest {
         let manifest = reader.manifest
         try checkFollows(manifest, as: sequence)
-        let parentState = manifest.isKeyframe ? [] : try deviceState()
-        let validation = try parentState.withRawBytes { bytes throws(VMSyncError) in
-            try reader.validate(parentDeviceState: bytes)
+        let validation = try withParentState(of: manifest) { state throws(VMSyncError) in
+            try reader.validate(parentDeviceState: state)
         }
         // Always, for a VM that ran from the base has changed it.
         if manifest.isKeyframe { try clearAll() }
@@ -49,6 +42,13 @@ extension Replica {
         try finishApplying(manifest, state: validation.deviceState)
         AtomicFile.remove(paths.stash)
         return manifest
+    }
+
+    private func withParentState<Result>(
+        of manifest: Manifest, _ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Result
+    ) throws(VMSyncError) -> Result {
+        if manifest.isKeyframe { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+        return try withDeviceState(body)
     }
 
     /// Saves what the pack both uses and changes. When the pack is applied again after a kill, it may have been changed,
@@ -201,7 +201,7 @@ extension Replica {
                 .corrupt, "this replica is damaged: \(record.damage ?? "")",
                 hint: "it is rebuilt from the server by itself; see vmsync status")
         }
-        if let state { try AtomicFile.write(Data(state), to: paths.deviceState(manifest.sequence)) }
+        if let state { try AtomicFile.write(bytes: state, to: paths.deviceState(manifest.sequence)) }
         try Fault.point("apply-unrecorded")
         record = ReplicaRecord(
             vm: record.vm, sequence: manifest.sequence, kind: manifest.kind, digest: digest, qemu: manifest.qemu,

@@ -158,11 +158,10 @@ extension Replica {
             changes.append(try write(frozen, disk: index, to: writer, search))
         }
         if header.kind == .live {
-            let parent = record.kind == .live ? try self.deviceState() : []
             try deviceState.withRawBytes { new throws(VMSyncError) in
-                try parent.withRawBytes { old throws(VMSyncError) in try writer.addDeviceState(new, parent: old) }
+                try withDeviceState { old throws(VMSyncError) in try writer.addDeviceState(new, parent: old) }
             }
-            try AtomicFile.write(Data(deviceState), to: paths.deviceState(sequence))
+            try AtomicFile.write(bytes: deviceState, to: paths.deviceState(sequence))
         }
         let digest = StateDigest(
             memory: changes[0].sum, disks: changes.dropFirst().map(\.sum),

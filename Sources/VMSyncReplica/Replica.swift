@@ -200,17 +200,20 @@ package final class Replica {
     }
 
     /// The device state of the checkpoint that the replica holds; empty if the VM is off.
-    package func deviceState() throws(VMSyncError) -> [UInt8] {
-        guard record.kind == .live else { return [] }
+    package func deviceState() throws(VMSyncError) -> [UInt8] { try withDeviceState { Array($0) } }
+
+    /// Maps the device state of the checkpoint that the replica holds for the time of `body`.
+    func withDeviceState<Result>(
+        _ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Result
+    ) throws(VMSyncError) -> Result {
+        guard record.kind == .live else { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
         let path = paths.deviceState(record.sequence)
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw VMSyncError(.corrupt, "\(path) is missing")
+        return try MappedFile.with(path) { state throws(VMSyncError) in
+            guard Hash128(of: state) == record.digest.deviceState else {
+                throw VMSyncError(.corrupt, "\(path) isn't that of checkpoint \(record.sequence)")
+            }
+            return try body(state)
         }
-        let state = Array(data)
-        guard state.withRawBytes({ Hash128(of: $0) }) == record.digest.deviceState else {
-            throw VMSyncError(.corrupt, "\(path) isn't that of checkpoint \(record.sequence)")
-        }
-        return state
     }
 
     /// The disks, for the NBD server.

@@ -61,7 +61,8 @@ struct UnitStash {
     }
 
     func write(to path: String, sequence: Sequence) throws(VMSyncError) {
-        var file = Data(capacity: Self.headerLength + order.count * Self.entryLength + bytes.count)
+        var file: [UInt8] = []
+        file.reserveCapacity(Self.headerLength + order.count * Self.entryLength + bytes.count)
         var numbers = [sequence.rawValue, UInt64(order.count)]
         for unit in order {
             if case .disk(let disk) = unit.space { numbers.append(UInt64(disk + 1)) } else { numbers.append(0) }
@@ -69,7 +70,7 @@ struct UnitStash {
         }
         for number in numbers { withUnsafeBytes(of: number.littleEndian) { file.append(contentsOf: $0) } }
         file.append(contentsOf: bytes)
-        try AtomicFile.write(file, to: path)
+        try AtomicFile.write(bytes: file, to: path)
     }
 
     private static func number(_ file: UnsafeRawBufferPointer, at offset: Int) -> UInt64 {

@@ -86,7 +86,7 @@ final class PartialImage: Sendable {
         var text = (try? String(contentsOfFile: path + ".chunks", encoding: .utf8)) ?? ""
         if !text.hasPrefix(bootID + "\n") {
             text = bootID + "\n"
-            try AtomicFile.write(Data(text.utf8), to: path + ".chunks")
+            try AtomicFile.write(bytes: Array(text.utf8), to: path + ".chunks")
         }
         // A line that was cut off by a crash has no newline behind it and doesn't count.
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()

@@ -103,7 +103,7 @@ package final class BaseIndex {
                 start += extent.length
             }
         }
-        try AtomicFile.write(Data(contents), to: path)
+        try AtomicFile.write(bytes: contents, to: path)
     }
 
     private static func insert(

@@ -11,7 +11,7 @@ struct BenchDocument {
         let plots = BenchPlots(report: report, folder: folder + "/plots")
         let drawn = try await plots.draw()
         let text = ([head] + sections(drawn)).joined(separator: "\n\n") + "\n"
-        try AtomicFile.write(Data(text.utf8), to: folder + "/benchmarks.md", durable: false)
+        try AtomicFile.write(bytes: Array(text.utf8), to: folder + "/benchmarks.md")
     }
 
     private var head: String {

@@ -25,7 +25,7 @@ struct BenchPlots {
                 set grid ytics
                 \(script)
                 """
-            try AtomicFile.write(Data(whole.utf8), to: file, durable: false)
+            try AtomicFile.write(bytes: Array(whole.utf8), to: file)
             defer { AtomicFile.remove(file) }
             try await QEMUTool.run("gnuplot", [file], package: "gnuplot-nox")
             drawn.insert(plot)

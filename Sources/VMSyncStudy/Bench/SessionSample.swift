@@ -62,7 +62,7 @@ extension SessionSample {
                 all.append(contentsOf: section)
             }
         }
-        try AtomicFile.write(Data(all), to: path, durable: false)
+        try AtomicFile.write(bytes: all, to: path)
         return total
     }
 

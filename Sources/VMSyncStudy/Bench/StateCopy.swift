@@ -90,10 +90,14 @@ extension UnsafeRawBufferPointer {
         precondition(count == other.count && count % 64 == 0)
         var different = 0
         for offset in stride(from: 0, to: count, by: 64) {
-            let mine = loadUnaligned(fromByteOffset: offset, as: SIMD64<UInt8>.self)
-            let theirs = other.loadUnaligned(fromByteOffset: offset, as: SIMD64<UInt8>.self)
-            let ones = SIMD64<UInt8>(repeating: 0).replacing(with: 1, where: mine .!= theirs)
-            different += Int(ones.wrappedSum())
+            let mine = loadUnaligned(fromByteOffset: offset, as: SIMD8<UInt64>.self)
+            let theirs = other.loadUnaligned(fromByteOffset: offset, as: SIMD8<UInt64>.self)
+            if mine == theirs { continue }
+            let bits = mine ^ theirs
+            // The highest bit of each byte that isn't zero: 0x7F is added to its other seven.
+            let seven = SIMD8<UInt64>(repeating: 0x7F7F_7F7F_7F7F_7F7F)
+            let marks = ((bits & seven) &+ seven | bits) & ~seven
+            for word in 0..<8 { different += marks[word].nonzeroBitCount }
         }
         return different
     }
