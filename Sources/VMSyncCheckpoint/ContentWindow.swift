@@ -32,7 +32,7 @@ struct ContentWindow {
     }
 
     /// What it holds, oldest first.
-    var content: [UInt8] { prefix(after: UnsafeRawBufferPointer(start: nil, count: 0)) }
+    var content: [UInt8] { oldest == 0 ? ring : prefix(after: UnsafeRawBufferPointer(start: nil, count: 0)) }
 
     /// The prefix of a device state: that of the parent, then the window.
     func prefix(after parent: UnsafeRawBufferPointer) -> [UInt8] {

@@ -203,12 +203,16 @@ extension Replica {
             let old = pages[index]
             let new = UnitHash.page(page)
             guard new != old else { return }
+            var isOnBase = false
             try writer.addMemory(index, page, parent: parents.page(index)) { () throws(VMSyncError) in
-                try search.source(of: new, page)
+                let source = try search.source(of: new, page)
+                if case .base? = source { isOnBase = true }
+                return source
             }
             changes.add(index, from: old, to: new)
             search.noteNew(new, page: index)
-            if new == .zero { parents.forget(index) } else { parents.keep(index, page) }
+            // What the guest has read from its disk it seldom changes; such pages would drive the others out.
+            if new == .zero || isOnBase { parents.forget(index) } else { parents.keep(index, page) }
         }
         return changes
     }
