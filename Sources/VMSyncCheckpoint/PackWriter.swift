@@ -169,7 +169,9 @@ package final class PackWriter {
         scratch.removeAll(keepingCapacity: true)
         var lengths = (raw: 0, stored: 0)
         try builder.take { raw throws(VMSyncError) in
+            let start = ContinuousClock.now
             lengths = (raw.count, try compressor.append(raw, to: &scratch))
+            tally.compressionSeconds += (ContinuousClock.now - start).seconds
         }
         tally.sectionsRaw += lengths.raw
         tally.sectionsStored += lengths.stored

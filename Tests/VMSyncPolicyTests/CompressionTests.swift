@@ -25,10 +25,18 @@ struct CompressionTests {
 
     @Test("the slower the link, the stronger, up to the strongest")
     func slower() {
-        let levels = [1e9, 12.5e6, 2.5e6, 1e6, 250e3, 47e3].map { level($0, film) }
+        let levels = [1e9, 12.5e6, 2.5e6, 1e6, 250e3, 47e3, 5e3].map { level($0, film) }
         #expect(levels == levels.sorted())
         #expect(levels.last == 19)
         #expect(levels.contains { $0 > 1 && $0 < 19 })
+    }
+
+    @Test("the few bytes of a guest that idles are packed strongly, unless somebody waits for them")
+    func few() {
+        let idle = EncoderEstimate(nil, raw: 8000, stored: 4500, level: 1, seconds: 0.000_02)
+        #expect(level(125e6, idle) == 19)
+        #expect(CompressionPlan(link: 125e6, encoder: idle, interval: 1, isAwaited: true).level == 1)
+        #expect(CompressionPlan(link: 125e6, encoder: idle, interval: 0.1).level < 19)
     }
 
     @Test("a slow processor is not given more than its share of the interval")
@@ -42,7 +50,7 @@ struct CompressionTests {
 
     @Test("the estimate is as of level 1, whatever the level was, and follows what changes")
     func estimate() {
-        let strong = EncoderEstimate(nil, raw: 6_000_000, stored: 1_230_000, level: 12, seconds: 0.24)
+        let strong = EncoderEstimate(nil, raw: 6_000_000, stored: 1_309_500, level: 12, seconds: 0.1826)
         #expect(abs(strong.bytesPerSecond / film.bytesPerSecond - 1) < 0.01)
         #expect(abs(strong.stored / film.stored - 1) < 0.01)
         var estimate = film

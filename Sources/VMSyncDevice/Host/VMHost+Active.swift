@@ -48,7 +48,8 @@ extension VMHost {
             of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: thenResume)
         if !thenResume { machineState = .held }
         let plan = CompressionPlan(
-            link: link.goodput, encoder: encoder, interval: environment.checkpointInterval.seconds)
+            link: link.goodput, encoder: encoder, interval: environment.checkpointInterval.seconds,
+            isAwaited: !thenResume || approach != nil)
         replica.compressionLevel = plan.level
         var watch = Stopwatch()
         let sealed = try await replica.sealLive(
@@ -57,7 +58,7 @@ extension VMHost {
         watch.lap("encode")
         encoder = EncoderEstimate(
             encoder, raw: replica.lastTally.sectionsRaw, stored: replica.lastTally.sectionsStored, level: plan.level,
-            seconds: (watch.steps["encode"] ?? 0) / 1000)
+            seconds: replica.lastTally.compressionSeconds)
         return Made(sealed: sealed, live: live, steps: live.pause.parts.merging(watch.steps) { $1 })
     }
 

@@ -155,13 +155,19 @@ package actor VMHost {
 
     private var nextAction: DeviceAction {
         if isDiverged { return .wait }
-        if let pending = record.lastSwitch, pending.state == .requested || pending.state == .ready,
-            pending.from == environment.me.id, approach?.id != pending.id, machineState == .running
-        {
-            approach = SwitchApproach(pending.id)
-            nextCheckpoint = .now
-        }
+        noteSwitch()
         return situation.nextAction
+    }
+
+    /// Begins to approach a switch away from here once it is ordered, and ends that when it came to nothing.
+    private func noteSwitch() {
+        guard machineState == .running else { return }
+        guard let pending = record.lastSwitch, pending.state == .requested || pending.state == .ready,
+            pending.from == environment.me.id
+        else { return approach = nil }
+        guard approach?.id != pending.id else { return }
+        approach = SwitchApproach(pending.id)
+        nextCheckpoint = .now
     }
 
     var situation: DeviceSituation {

@@ -12,6 +12,7 @@ import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncDevice
 import VMSyncMachine
+import VMSyncPolicy
 import VMSyncReplica
 
 /// A running guest as a device's daemon has it, in this process: a replica, its disks behind an NBD server, QEMU, and
@@ -20,6 +21,11 @@ import VMSyncReplica
 ///
 /// Has a thread of its own, because a replica blocks.
 actor BenchMachine {
+    /// Seconds after which a guest counts as at rest in any case.
+    private static let settlingMax = 40
+    /// Bytes of a checkpoint of a guest that does nothing, generously.
+    private static let smallPack = 16 << 10
+
     private nonisolated let thread: any EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
 
@@ -32,6 +38,10 @@ actor BenchMachine {
     private var machine: Machine?
     private var tracker: DirtyTracker?
     private var trackerIsCurrent = false
+    private var encoder: EncoderEstimate?
+    /// Bytes a second of the link that packs would go over: 100 Mbit/s. Nil for one that is so fast that they are only
+    /// compressed at the fastest level.
+    private var link: Double? = 12.5e6
 
     /// Runs `body` with the booted guest in `folder`, and ends QEMU.
     static func with<Result: Sendable>(
@@ -103,27 +113,43 @@ actor BenchMachine {
         let captured = ProcessorTime.ofThisThread
         try account?.take(live, of: replica)
         let start = ProcessorTime.ofThisThread
+        let plan = CompressionPlan(link: link, encoder: encoder, interval: 1)
+        replica.compressionLevel = plan.level
         let header = CheckpointHeader(
             kind: .live, epoch: Epoch(rawValue: 1), device: .random(), created: Date().timeIntervalSince1970,
             qemu: machine.version)
         let sealed = try await replica.sealLive(&live, of: machine, header: header, thenResume: true)
         trackerIsCurrent = true
         let encoded = ProcessorTime.ofThisThread - start
-        try account?.take(sealed, replica.lastTally)
+        let tally = replica.lastTally
+        encoder = EncoderEstimate(
+            encoder, raw: tally.sectionsRaw, stored: tally.sectionsStored, level: plan.level,
+            seconds: tally.compressionSeconds)
+        try account?.take(sealed, tally)
         replica.acknowledge(sealed.sequence)
         return CheckpointFigures(
             dirtyBytes: (live.capture.pages + live.capture.frozen.reduce(0) { $0 + $1.blocks.count }) * Unit.size,
-            packBytes: sealed.packBytes, tally: replica.lastTally, pause: live.pause, encodeSeconds: encoded,
+            packBytes: sealed.packBytes, tally: tally, pause: live.pause, encodeSeconds: encoded,
             captureSeconds: captured - began)
     }
+
+    /// Waits until a guest that was just booted has come to rest: a few seconds of small checkpoints.
+    func settle(_ account: SessionAccount? = nil) async throws {
+        var small = 0
+        for _ in 0..<Self.settlingMax where small < 3 {
+            try await Task.sleep(for: .seconds(1))
+            small = try await checkpoint(account).packBytes < Self.smallPack ? small + 1 : 0
+        }
+    }
+
+    /// From here on packs are as over the fastest of links.
+    func linkIsFast() { link = nil }
 
     /// An account of all captures from here on; to be made before the first.
     func makeAccount(folder: String) throws -> SessionAccount {
         try SessionAccount(folder: folder, memory: definition.memory)
     }
 
-    /// Changes the strength of the compression, which a daemon does by its link.
-    func setLevel(_ level: Int32) { replica?.compressionLevel = level }
 }
 
 /// What one checkpoint cost.

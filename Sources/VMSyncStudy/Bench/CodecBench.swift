@@ -24,27 +24,28 @@ package struct CodecBench: Sendable {
     }
 
     package func run() async throws -> CodecBenchReport {
-        let pages = try await BenchDesk.with(guest, say: say) { desk in
+        let (pages, sealing) = try await BenchDesk.with(guest, say: say) { desk in
             let account = try await desk.machine.makeAccount(folder: desk.folder)
-            _ = try await desk.machine.checkpoint(account)
+            await desk.machine.linkIsFast()
+            try await desk.machine.settle(account)
             var session = try DesktopSession.named("browser", seed: seed, packages: guest.packages)
             try await session.prepare(on: desk.desk)
             _ = try await desk.machine.checkpoint(account)
             account.keepsPages = true
             let runner = SessionRunner(session)
-            _ = try await CheckpointSeries.make(of: desk.machine, every: .seconds(1), account) {
+            let series = try await CheckpointSeries.make(of: desk.machine, every: .seconds(1), account) {
                 try await runner.run(on: desk.desk, for: .seconds(10))
             }
-            return account.pages
+            return (account.pages, series.encodeSpeed)
         }
         guard pages.count > 0 else { throw VMSyncError(.machine, "the browser wrote no page") }
         say("codec: \(ByteCount(pages.new.count)) of pages, \(rounds) rounds")
-        return try measure(pages)
+        return try measure(pages, sealing: sealing)
     }
 
     /// Each step in turn, round by round, on one thread.
-    private func measure(_ pages: WrittenPages) throws -> CodecBenchReport {
-        var report = CodecBenchReport(bytes: pages.new.count, rounds: rounds)
+    private func measure(_ pages: WrittenPages, sealing: Double) throws -> CodecBenchReport {
+        var report = CodecBenchReport(bytes: pages.new.count, rounds: rounds, sealing: sealing / 1e6)
         for _ in 0..<rounds {
             for step in CodecStep.allCases {
                 report.speeds[step.rawValue, default: []].append(try step.speed(on: pages))
@@ -59,6 +60,9 @@ package struct CodecBenchReport: Sendable, Codable {
     /// How much was taken in.
     package var bytes: Int
     package var rounds: Int
+    /// MB of written pages per second of one processor, by the checkpoints of the session themselves: with hashes,
+    /// search, device state, and all that is written to files.
+    package var sealing: Double
     /// By step, MB taken in per second of one processor, in each round.
     package var speeds: [String: [Double]] = [:]
 

@@ -5,10 +5,11 @@ import VMSyncCore
 enum HostMemory {
     /// Proportional set size of this process in bytes, without what it maps of the file at `path`.
     static func ofThisProcess(without path: String) throws(VMSyncError) -> Int {
-        guard let text = try? String(contentsOfFile: "/proc/self/smaps", encoding: .utf8) else {
+        // Read to its end: Foundation takes a file of /proc, whose length is said to be 0, for one of a few KB.
+        guard let file = FileHandle(forReadingAtPath: "/proc/self/smaps"), let data = try? file.readToEnd() else {
             throw .system("read", path: "/proc/self/smaps")
         }
-        return bytes(in: text, without: path)
+        return bytes(in: String(decoding: data, as: UTF8.self), without: path)
     }
 
     static func bytes(in smaps: String, without path: String) -> Int {

@@ -18,7 +18,7 @@ package struct PauseBench: Sendable {
     package func run() async throws -> PauseBenchReport {
         try await BenchDesk.with(guest, say: say) { desk in
             var report = PauseBenchReport(memory: desk.machine.definition.memory)
-            _ = try await desk.machine.checkpoint()
+            try await desk.machine.settle()
             for name in sessions {
                 say("\(name): \(checkpoints) pauses")
                 var session = try DesktopSession.named(name, seed: seed, packages: guest.packages)

@@ -22,7 +22,7 @@ package struct SessionBench: Sendable {
         try await BenchDesk.with(guest, say: say) { desk in
             var report = SessionBenchReport(interval_s: interval.seconds, seconds: seconds)
             let account = try await desk.machine.makeAccount(folder: desk.folder)
-            _ = try await desk.machine.checkpoint(account)
+            try await desk.machine.settle(account)
             for name in sessions {
                 // A busy host may let a session fail: then it is done once more, and the report says so.
                 for attempt in 0..<2 {
