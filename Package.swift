@@ -103,8 +103,9 @@ let package = Package(
         .executableTarget(
             name: "vmsync",
             dependencies: [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", "VMSyncStudy", arguments,
-                lifecycle, signals, log,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", "VMSyncStudy",
+                "CVMSyncLinux",
+                arguments, lifecycle, signals, log,
             ],
             swiftSettings: strict),
 

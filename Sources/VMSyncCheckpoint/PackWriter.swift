@@ -13,6 +13,8 @@ package final class PackWriter {
     /// Runs of a device state shorter than this are compressed without the window: to look through its megabytes takes up
     /// to 16 ms, and was seen to save no more than a KB there.
     private static let runsWithoutWindow = 64 << 10
+    /// Where the level says that time is short, so are those of which zstd alone leaves less than this.
+    private static let frameWithoutWindow = 64 << 10
 
     private let sink: Sink
     private let compressor: ZstdCompressor
@@ -112,8 +114,7 @@ package final class PackWriter {
         let compression: SectionCompression
         if let runs = StateRuns.encode(state, over: parent) {
             compression = .runsOverParent
-            let prefix = runs.count < Self.runsWithoutWindow ? [] : window.content
-            stored = try runs.withRawBytes { runs throws(VMSyncError) in try compress(runs, prefix: prefix) }
+            stored = try runs.withRawBytes { runs throws(VMSyncError) in try compress(stateRuns: runs) }
         } else {
             let prefix = window.prefix(after: parent)
             compression = prefix.isEmpty ? .zstd : .zstdWithPrefix
@@ -123,6 +124,15 @@ package final class PackWriter {
         try emitSection(
             SectionHeader(
                 kind: .deviceState, compression: compression, disk: 0, rawLength: state.count, storedLength: stored))
+    }
+
+    private func compress(stateRuns runs: UnsafeRawBufferPointer) throws(VMSyncError) -> Int {
+        if runs.count < Self.runsWithoutWindow { return try compress(runs, prefix: []) }
+        if compressor.level == ZstdCompressor.fastLevel {
+            let length = try compress(runs, prefix: [])
+            if length < Self.frameWithoutWindow { return length }
+        }
+        return try compress(runs, prefix: window.content)
     }
 
     /// Puts `bytes` as one frame into `scratch`.

@@ -1,7 +1,7 @@
 /// How strongly packs are compressed: so that a checkpoint is on the other side the soonest, within the share of a
 /// processor that it may take.
 ///
-/// A fast link never waits for zstd, and a slow one gets the strongest that it has the time for. A pack for which nobody
+/// A fast link doesn't wait for zstd, and a slow one gets the strongest that it has the time for. A pack for which nobody
 /// waits may take a few milliseconds more: that is the strongest level for the few KB of a guest that idles.
 package struct CompressionPlan: Sendable, Hashable {
     /// zstd's level, its speed beside that of level 1, and what it leaves of a byte beside level 1. Measured with zstd

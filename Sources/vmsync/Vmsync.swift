@@ -40,6 +40,7 @@ struct Vmsync: AsyncParsableCommand {
         ])
 
     static func main() async {
+        Heap.giveLargeBlocksBack()
         do {
             var command = try parseAsRoot()
             if var waiting = command as? any AsyncParsableCommand {

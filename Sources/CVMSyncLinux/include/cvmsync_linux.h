@@ -4,3 +4,4 @@
 #include "dirty_tracking.h"
 #include "cvmsync_disk.h"
 #include "cvmsync_net.h"
+#include "cvmsync_heap.h"

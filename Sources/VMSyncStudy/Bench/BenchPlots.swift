@@ -89,9 +89,10 @@ struct BenchPlots {
     private func name(_ session: String) -> String { session.replacing("-", with: "_") }
 
     private func codec(_ report: CodecBenchReport) -> String {
-        let rows = CodecStep.allCases.map { "\"\($0.rawValue)\" \(report.median($0.rawValue))" } + [
-            "\"checkpoints, sealed\" \(report.sealing)"
-        ]
+        let rows =
+            CodecStep.allCases.map { "\"\($0.rawValue)\" \(report.median($0.rawValue))" } + [
+                "\"checkpoints, sealed\" \(report.sealing)"
+            ]
         return """
             $data << END
             \(rows.joined(separator: "\n"))

@@ -2,9 +2,9 @@ import Foundation
 import VMSyncCore
 
 /// What a process holds in memory, as the kernel counts it in /proc/self/smaps.
-enum HostMemory {
+package enum HostMemory {
     /// Proportional set size of this process in bytes, without what it maps of the file at `path`.
-    static func ofThisProcess(without path: String) throws(VMSyncError) -> Int {
+    package static func ofThisProcess(without path: String) throws(VMSyncError) -> Int {
         // Read to its end: Foundation takes a file of /proc, whose length is said to be 0, for one of a few KB.
         guard let file = FileHandle(forReadingAtPath: "/proc/self/smaps"), let data = try? file.readToEnd() else {
             throw .system("read", path: "/proc/self/smaps")
