@@ -4,7 +4,7 @@ GUESTS := .build/guests
 RAMWATCH := .build/release/libramwatch.so
 FUZZ_RUNS := 100000
 SOURCES := $(wildcard Sources Tests FuzzTesting/Sources Package.swift)
-SCRIPTS := $(wildcard scripts/*.sh guests/*/*.sh .ci/run)
+SCRIPTS := $(wildcard scripts/*.sh guests/*.sh guests/*/*.sh .ci/run)
 
 # Where the tests find the guests; an absolute path, because tests run in folders of their own.
 export VMSYNC_GUESTS := $(CURDIR)/$(GUESTS)
@@ -49,7 +49,7 @@ check: deps-check docs ## Check format, dependency arrows, documents and shell s
 	@echo "check: dependency arrows"
 	scripts/check-arrows.py
 	@echo "check: shell scripts"
-	shellcheck $(SCRIPTS)
+	shellcheck -x $(SCRIPTS)
 
 fmt: ## Format the Swift sources
 	swift format --in-place --parallel --recursive $(SOURCES)

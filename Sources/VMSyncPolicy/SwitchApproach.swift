@@ -26,7 +26,9 @@ package struct SwitchApproach: Sendable, Equatable {
         if hasFailed || rounds.count >= Self.roundsMax { return true }
         guard let last = rounds.last else { return false }
         if last <= Self.shortEnough || rounds.reduce(.zero, +) >= Self.timeMax { return true }
-        // A round as long as the one before leaves as much to the next: that is as near as it comes.
-        return rounds.count > 1 && last * 5 > rounds[rounds.count - 2] * 4
+        guard let shortest = rounds.dropLast().min() else { return false }
+        // The last checkpoint holds what was written in the round before it. One that is hardly shorter than the best is as
+        // near as it comes; one that is longer is a bad moment, and what follows it is likely to be shorter again.
+        return last * 5 > shortest * 4 && last * 4 <= shortest * 5
     }
 }

@@ -23,8 +23,8 @@ struct HostileScreenTests {
         return Array(bytes.readableBytesView)
     }
 
-    /// Serves `bytes` to each client, and `answer` when it asks for a picture, and gives what the viewer makes of them. Its patience is long, because other tests
-    /// take the processors at the same time.
+    /// Serves `bytes` to each client, and `answer` when it asks for a picture, and gives what the viewer makes of them.
+    /// Its patience is long, because other tests take the processors at the same time.
     private func look(
         at bytes: [UInt8], then answer: [UInt8] = [], handshake: Duration = .seconds(60),
         picture: Duration = .seconds(60)

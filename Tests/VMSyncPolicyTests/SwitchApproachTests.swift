@@ -26,7 +26,14 @@ struct SwitchApproachTests {
     @Test func aRoundThatIsHardlyShorterIsTheLast() {
         #expect(!near(after: 400, 320))
         #expect(near(after: 400, 321))
-        #expect(near(after: 400, 900))
+        #expect(near(after: 400, 500))
+        #expect(near(after: 400, 300, 310))
+    }
+
+    @Test func aLongRoundIsABadMoment() {
+        #expect(!near(after: 400, 501))
+        #expect(!near(after: 400, 300, 600))
+        #expect(near(after: 400, 300, 600, 310))
     }
 
     @Test func aGuestThatWritesFastIsNotFollowedForEver() {

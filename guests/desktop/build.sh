@@ -4,8 +4,11 @@
 # As root or, with user namespaces, as anybody; it changes nothing on the host. Packages come from the machine's own apt
 # sources and are kept in VMSYNC_GUEST_CACHE (default ~/.cache/vmsync/guests).
 set -euo pipefail
-export LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1700000000
-PATH=$PATH:/usr/sbin:/sbin
+GUEST=guests/desktop
+HERE=$(cd "$(dirname "$0")" && pwd)
+readonly GUEST HERE
+# shellcheck source=guests/common.sh
+. "$HERE/../common.sh"
 
 readonly SUITE=bookworm
 readonly DISK_MEGABYTES=6144     # sparse: the sessions write some hundred megabytes at most
@@ -26,17 +29,6 @@ readonly BUILD_ONLY="xz-utils libx11-dev bison flex libelf-dev"
 readonly BOOT_MODULES="virtio_pci virtio_blk crc32c_generic ext4"
 readonly MODULES="virtio_net virtio_input virtio_rng virtio_balloon evdev button bochs snd_hda_intel \
 snd_hda_codec_generic snd_seq_dummy af_packet autofs4 fuse crc32c_intel"
-
-die() { echo "guests/desktop: $*" >&2; exit 1; }
-
-# say STEP: prints what begins now, after how long the step before it took.
-STEP=start STEP_START=
-say() {
-    local now; now=$(date +%s)
-    [ -z "$STEP_START" ] || printf '  (%d s)\n' $((now - STEP_START))
-    STEP=$1 STEP_START=$now
-    printf 'guests/desktop: %s' "$1"
-}
 
 # MARK: packages
 
@@ -63,43 +55,22 @@ newest() { printf '%s\n' "$@" | sort -V | tail -n 1; }
 
 # MARK: the initrd
 
-# add_module NAME: appends the module, after all that it depends on, to the list of module files.
-add_module() {
-    local file dependency
-    file=$(find "$WORK/kernel/lib/modules" -name "${1//_/[-_]}.ko" -print -quit)
-    [ -n "$file" ] || return 0  # built in
-    grep -qsxF "$file" "$WORK/modules" && return
-    for dependency in $(tr '\0' '\n' < "$file" | sed -n 's/^depends=//p' | tr ',' ' '); do
-        add_module "$dependency"
-    done
-    echo "$file" >> "$WORK/modules"
-}
-
 unpack_kernel() {
     say "unpacking the kernel"
     local module
-    mkdir -p "$WORK/kernel" "$WORK/out"
+    mkdir -p "$WORK/kernel"
     dpkg-deb --fsys-tarfile "$KERNEL_DEB" | tar -x -C "$WORK/kernel" ./boot ./lib
     cp "$WORK"/kernel/boot/vmlinuz-* "$WORK/out/vmlinuz"
-    for module in $BOOT_MODULES; do add_module "$module"; done
+    for module in $BOOT_MODULES; do add_module "$WORK/kernel" "$WORK/modules" "$module"; done
     cp "$WORK/modules" "$WORK/boot-modules"
-    for module in $MODULES; do add_module "$module"; done
+    for module in $MODULES; do add_module "$WORK/kernel" "$WORK/modules" "$module"; done
 }
 
 build_initrd() {
     say "packing the initrd"
-    local root=$WORK/initrd module
-    mkdir -p "$root"/{bin,lib,proc,sys,dev,root}
-    while read -r module; do
-        cp "$module" "$root/lib/"
-        basename "$module"
-    done < "$WORK/boot-modules" > "$root/modules"
     (cd "$CACHE/kernel" && apt-get -qq -o APT::Sandbox::User=root download busybox-static)
-    dpkg-deb --fsys-tarfile "$(newest "$CACHE"/kernel/busybox-static_*.deb)" | tar -x -C "$root" ./bin/busybox
-    ln -s busybox "$root/bin/sh"
-    install -m 755 "$HERE/initrd-init.sh" "$root/init"
-    find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    (cd "$root" && find . | sort | cpio --quiet --reproducible -R 0:0 -H newc -o > "$WORK/out/initrd.img")
+    dpkg-deb --fsys-tarfile "$(newest "$CACHE"/kernel/busybox-static_*.deb)" | tar -x -C "$WORK" ./bin/busybox
+    pack_initrd "$WORK/bin/busybox" "$WORK/boot-modules" rw,noatime,discard /sbin/init
 }
 
 # MARK: the root disk
@@ -171,44 +142,20 @@ JSON
 }
 
 # What decides whether the results are still good: the files of this folder. Packages stay as they were.
-stamp() { (cd "$HERE" && find . -type f | sort | xargs sha256sum) | sha256sum; }
-
-is_up_to_date() {
-    local file
-    for file in vmlinuz initrd.img disk.raw guest.json; do [ -s "$OUT/$file" ] || return 1; done
-    [ "$(cat "$OUT/stamp" 2> /dev/null)" = "$(stamp)" ]
-}
-
-clean_up() {
-    local status=$?
-    [ $status -eq 0 ] || echo "guests/desktop: failed while $STEP" >&2
-    rm -rf "$WORK"
-}
+stamp() { (stamp_of_common && cd "$HERE" && find . -type f | sort | xargs sha256sum) | sha256sum; }
 
 main() {
     [ $# -eq 1 ] || die "usage: build.sh OUTDIR"
-    HERE=$(cd "$(dirname "$0")" && pwd)
-    CACHE=${VMSYNC_GUEST_CACHE:-$HOME/.cache/vmsync/guests}/desktop
-    mkdir -p "$CACHE" "$1"
-    OUT=$(cd "$1" && pwd)
-    exec 9> "$CACHE/lock"
-    flock 9  # two builds at once would fetch into the same folder
-    if is_up_to_date; then
-        echo "guests/desktop: up to date in $OUT"
-        return
-    fi
+    begin "${VMSYNC_GUEST_CACHE:-$HOME/.cache/vmsync/guests}/desktop" "$1"
+    is_up_to_date && return
     mkdir -p "$CACHE/debs" "$CACHE/media"
-    WORK=$(mktemp -d "$OUT/.build.XXXXXX")
-    trap clean_up EXIT
+    begin_work
     fetch_kernel
     unpack_kernel
     build_initrd
     build_disk
     write_description
-    rm -rf "$OUT/stamp" "$OUT/install"
-    mv "$WORK"/out/* "$OUT/"
-    stamp > "$OUT/stamp"  # last: it vouches for all the others
-    say "done, in $OUT"$'\n'
+    finish
 }
 
 main "$@"

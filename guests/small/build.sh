@@ -5,24 +5,17 @@
 # and keys that the machine already trusts. VMSYNC_GUEST_CACHE names the cache folder (default ~/.cache/vmsync/guests);
 # packages stay as they were first fetched until that folder is deleted.
 set -euo pipefail
-export LC_ALL=C.UTF-8 SOURCE_DATE_EPOCH=1700000000 E2FSPROGS_FAKE_TIME=1700000000
-PATH=$PATH:/usr/sbin:/sbin
+GUEST=guests/small
+HERE=$(cd "$(dirname "$0")" && pwd)
+readonly HERE
+# shellcheck source=guests/common.sh
+. "$HERE/../common.sh"
+export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH
 
 readonly DISK_MEGABYTES=256   # room for tests that write; the file is sparse
 readonly JOURNAL_MEGABYTES=4  # the least ext4 takes: a journal that wraps early keeps the set of changed blocks small
 readonly FILESYSTEM_ID=6f0f64a5-5b0c-4b44-8a05-76d2c3a2c0de  # fixed, so that equal inputs give an equal image
 readonly MODULES="virtio_pci virtio_blk virtio_net virtio_input virtio_rng virtio_balloon evdev"
-
-die() { echo "guests/small: $*" >&2; exit 1; }
-
-# say STEP: prints what begins now, after how long the step before it took.
-STEP=start STEP_START=
-say() {
-    local now; now=$(date +%s%N)
-    [ -z "$STEP_START" ] || printf '  (%d ms)\n' $(((now - STEP_START) / 1000000))
-    STEP=$1 STEP_START=$now
-    printf 'guests/small %s: %s' "$ARCH" "$1"
-}
 
 # The facts that differ between the two architectures.
 choose_architecture() {
@@ -115,43 +108,11 @@ build_witness() {
 
 # MARK: the initrd
 
-# Debian's static busybox finds its own commands without a link for each; only the shell needs its name.
-add_busybox() {
-    cp "$WORK/packages/bin/busybox" "$1/bin/"
-    ln -s busybox "$1/bin/sh"
-}
-
-# module_path NAME: where the module's file lies; nothing if it is built into the kernel.
-module_path() {
-    find "$WORK/packages/lib/modules" -name "${1//_/[-_]}.ko" -print -quit
-}
-
-# add_module NAME: appends the module, after all that it depends on, to the list of module files.
-add_module() {
-    local file dependency
-    file=$(module_path "$1")
-    [ -n "$file" ] || die "the kernel has no module $1"
-    grep -qsxF "$file" "$WORK/modules" && return
-    for dependency in $(tr '\0' '\n' < "$file" | sed -n 's/^depends=//p' | tr ',' ' '); do
-        add_module "$dependency"
-    done
-    echo "$file" >> "$WORK/modules"
-}
-
 build_initrd() {
     say "packing the initrd"
-    local root=$WORK/initrd module
-    mkdir -p "$root"/{bin,lib,proc,sys,dev,root}
-    for module in $MODULES $EXTRA_MODULES; do add_module "$module"; done
-    while read -r module; do
-        cp "$module" "$root/lib/"
-        basename "$module"
-    done < "$WORK/modules" > "$root/modules"
-    add_busybox "$root"
-    install -m 755 "$HERE/initrd-init.sh" "$root/init"
-    find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-    # Not compressed: an emulated processor unpacks slower than the host reads.
-    (cd "$root" && find . | sort | cpio --quiet --reproducible -R 0:0 -H newc -o > "$WORK/out/initrd.img")
+    local module
+    for module in $MODULES $EXTRA_MODULES; do add_module "$WORK/packages" "$WORK/modules" "$module"; done
+    pack_initrd "$WORK/packages/bin/busybox" "$WORK/modules" rw,noatime /etc/rc
 }
 
 # MARK: the root disk
@@ -159,8 +120,8 @@ build_initrd() {
 build_disk() {
     say "making the root disk"
     local root=$WORK/root disk=$WORK/out/disk.raw
-    mkdir -p "$root"/{bin,sbin,etc,proc,sys,dev,tmp,var,root}
-    add_busybox "$root"
+    mkdir -p "$root"/{sbin,etc,proc,sys,dev,tmp,var,root}
+    add_busybox "$root" "$WORK/packages/bin/busybox"
     cp "$WORK/witness" "$root/sbin/"
     install -m 755 "$HERE/root-rc.sh" "$root/etc/rc"
     echo "root:x:0:0:root:/root:/bin/sh" > "$root/etc/passwd"
@@ -204,38 +165,17 @@ JSON
 
 # What decides whether the results are still good: these files and the packages.
 stamp() {
-    (cd "$HERE" && cat build.sh witness.c initrd-init.sh root-rc.sh && cat "$CACHE/debs/SHA256SUMS") 2> /dev/null \
+    (stamp_of_common && cd "$HERE" && cat build.sh witness.c root-rc.sh && cat "$CACHE/debs/SHA256SUMS") 2> /dev/null \
         | sha256sum
-}
-
-is_up_to_date() {
-    local file
-    for file in vmlinuz initrd.img disk.raw guest.json; do [ -s "$OUT/$file" ] || return 1; done
-    [ "$(cat "$OUT/stamp" 2> /dev/null)" = "$(stamp)" ]
-}
-
-clean_up() {
-    local status=$?
-    [ $status -eq 0 ] || echo "guests/small: failed while $STEP" >&2
-    rm -rf "$WORK"
 }
 
 main() {
     [ $# -eq 2 ] || die "usage: build.sh x86_64|aarch64 OUTDIR"
-    ARCH=$1 HERE=$(cd "$(dirname "$0")" && pwd)
+    ARCH=$1 GUEST="guests/small $1"
     choose_architecture
-    CACHE=${VMSYNC_GUEST_CACHE:-$HOME/.cache/vmsync/guests}/$ARCH
-    mkdir -p "$CACHE" "$2"
-    OUT=$(cd "$2" && pwd)
-    exec 9> "$CACHE/lock"
-    flock 9  # two builds at once would fetch into the same folder
-    if is_up_to_date; then
-        echo "guests/small $ARCH: up to date in $OUT"
-        return
-    fi
-    WORK=$(mktemp -d "$OUT/.build.XXXXXX")
-    trap clean_up EXIT
-    mkdir "$WORK/out"
+    begin "${VMSYNC_GUEST_CACHE:-$HOME/.cache/vmsync/guests}/$ARCH" "$2"
+    is_up_to_date && return
+    begin_work
     fetch_packages
     unpack_packages
     build_witness
@@ -243,10 +183,7 @@ main() {
     build_disk
     write_description
     cp "$KERNEL_IMAGE" "$WORK/out/vmlinuz"
-    rm -f "$OUT/stamp"
-    mv "$WORK"/out/* "$OUT/"
-    stamp > "$OUT/stamp"  # last: it vouches for all the others
-    say "done, in $OUT"$'\n'
+    finish
 }
 
 main "$@"

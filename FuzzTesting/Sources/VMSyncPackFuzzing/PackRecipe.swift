@@ -15,8 +15,9 @@ import VMSyncCore
 /// | 6 | the pack is written again |
 /// | 7 | the pack is merged with its neighbours |
 struct PackRecipe {
-    /// Of the checkpoint before the fuzzed one, of that one itself, and of the one before both.
-    static let parentState = Array("the device state of the parent, with a page like another".utf8)
+    /// Of the checkpoint before the fuzzed one, of that one itself, and of the one before both. The first two are equally
+    /// long, so that the one may be runs over the other.
+    static let parentState = Array("the device state of its parent here, with a page like another".utf8)
     static let state = Array("the device state of the fuzzed pack, with a page like another".utf8)
     static let firstState: [UInt8] = [1, 2, 3]
 

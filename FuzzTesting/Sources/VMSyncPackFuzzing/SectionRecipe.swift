@@ -1,7 +1,8 @@
 import VMSyncCheckpoint
 
-/// Makes sections of an input. Each begins with a byte: bits 0–1 are its kind, bits 4–7 its disk, and bit 2 says that
-/// it is to be compressed. Of device state the input is the frame itself, and bits 2–3 are its compression.
+/// Makes sections of an input. Each begins with a byte: bits 0–1 are its kind, bits 4–7 its disk, and bit 2 says that it
+/// is to be compressed. Of device state bits 2–3 are its compression, and the input is the frame itself; where the
+/// compression is 3, it is what the frame holds.
 struct SectionRecipe {
     private let compressor: ZstdCompressor
     /// More would only make the fuzzer slow.
@@ -41,19 +42,26 @@ struct SectionRecipe {
         let disk = kind == 2 ? head >> 4 : 0
         // Of the device state the input gives the frame, because the manifest knows the state.
         if kind == 3 {
+            let compression = head >> 2 & 3
+            let stored = compression == 3 ? frame(raw) : raw
             let length = PackRecipe.state.count
-            return Self.header(kind: 3, compression: head >> 2 & 3, raw: length, stored: raw.count) + raw
+            return Self.header(kind: 3, compression: compression, raw: length, stored: stored.count) + stored
         }
         guard head & 4 != 0 else {
             return Self.header(kind: kind, compression: 0, disk: disk, raw: raw.count, stored: raw.count) + raw
         }
+        let stored = frame(raw)
+        return Self.header(kind: kind, compression: 1, disk: disk, raw: raw.count, stored: stored.count) + stored
+    }
+
+    private func frame(_ raw: [UInt8]) -> [UInt8] {
         var frame: [UInt8] = []
         do {
             _ = try raw.withUnsafeBytes { try compressor.append($0, to: &frame) }
         } catch {
             preconditionFailure("a section can't be compressed: \(error)")
         }
-        return Self.header(kind: kind, compression: 1, disk: disk, raw: raw.count, stored: frame.count) + frame
+        return frame
     }
 
     static func header(kind: UInt8, compression: UInt8, disk: UInt8 = 0, raw: Int, stored: Int) -> [UInt8] {

@@ -171,7 +171,8 @@ struct GimpScript: SessionScript {
         return [.press(Self.brush)] + strokes + filter + [.think(random.pause(1500, 3000))]
     }
 
-    /// Ctrl+E writes the file anew (files/…/menurc) once its dialog is confirmed; it is whole when its last bytes are those of a JPEG.
+    /// Ctrl+E writes the file anew (files/…/menurc) once its dialog is confirmed; it is whole when its last bytes are those
+    /// of a JPEG.
     var inspection: [Step] {
         let isWhole =
             "! cmp -s \(Self.original) \(Self.photo) && [ $(tail -c 2 \(Self.photo) | od -An -tx1 | tr -d ' ') = ffd9 ]"

@@ -4,6 +4,8 @@
 busybox mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
+# shellcheck disable=SC1091 # OPTIONS of the root disk's mount, and INIT
+. /settings
 while read -r module; do
     insmod "/lib/$module" || echo "vmsync-guest error=insmod $module"
 done < /modules
@@ -14,11 +16,11 @@ until [ -b /dev/vda ] || [ $tries -ge 100 ]; do
     sleep 0.1
     tries=$((tries + 1))
 done
-mount -t ext4 -o rw,noatime /dev/vda /root || {
+mount -t ext4 -o "$OPTIONS" /dev/vda /root || {
     echo "vmsync-guest error=no-root-disk"
     exec poweroff -f
 }
 for directory in sys dev proc; do
     mount -o move /$directory /root/$directory
 done
-exec /bin/busybox switch_root /root /etc/rc
+exec /bin/busybox switch_root /root "$INIT"
