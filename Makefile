@@ -34,7 +34,7 @@ test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter 
 
 fuzz: packfuzz ## Feed mutated packs to all that reads them (FUZZ_RUNS=100000)
 	@mkdir -p .build-fuzz/corpus
-	ASAN_OPTIONS=quarantine_size_mb=8 $(PACKFUZZ) -runs=$(FUZZ_RUNS) -max_len=8192 -rss_limit_mb=4096 \
+	ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=0 $(PACKFUZZ) -runs=$(FUZZ_RUNS) -max_len=8192 -rss_limit_mb=4096 \
 		-artifact_prefix=.build-fuzz/ .build-fuzz/corpus FuzzTesting/Corpus
 
 bench: deps-bench build guest-desktop ## Measure beside what people use today, into docs/benchmarks.md (BENCH_ARGS="…")

@@ -75,11 +75,14 @@ struct LiveGuestTests {
             """)
     }
 
-    /// The oracle: what a comparison of all memory finds is among what was captured.
+    /// The oracle: what a comparison of all memory finds is among what was captured, as it is in the pause.
     private func checkComplete(_ capture: Capture, of replica: Replica) throws {
         var tracked = IndexSet()
         for run in capture.runs { tracked.insert(integersIn: run) }
         for run in try replica.changedPages() { #expect(tracked.contains(integersIn: run), "pages \(run) were missed") }
+        try replica.captured.forEach { index, page in
+            if !page.elementsEqual(replica.memory.page(index)) { Issue.record("page \(index) was written afterwards") }
+        }
     }
 
     /// Ends the guest here and lets it go on there.

@@ -11,8 +11,12 @@ package final class PackFuzzer {
     private let neighbours: PackNeighbours
     /// A manifest may ask for 256 MiB, which would make the fuzzer slow and find nothing.
     private static let deviceStateMax = 1 << 16
+    private let dearTries: Int
 
-    package init() {
+    /// - Parameter dearTries: a pack is written again or merged for one in so many inputs. That takes ten times as long as
+    ///   to read it, and a fuzzer that does it for all of them reads fewer.
+    package init(dearTries: Int = 1) {
+        self.dearTries = dearTries
         do {
             neighbours = try PackNeighbours()
         } catch {
@@ -29,7 +33,7 @@ package final class PackFuzzer {
 
     package func verdict(on input: [UInt8]) -> Verdict {
         let pack = recipe.pack(input, compressor: compressor)
-        let tries = Tries(input)
+        let tries = Tries(input, oneIn: dearTries)
         do throws(VMSyncError) {
             return try pack.withRawBytes { bytes throws(VMSyncError) in
                 let reader = try PackReader(bytes)
@@ -50,9 +54,13 @@ package final class PackFuzzer {
         let write: Bool
         let merge: Bool
 
-        init(_ input: [UInt8]) {
-            write = input.first.map { $0 & 64 != 0 } ?? false
-            merge = input.first.map { $0 & 128 != 0 } ?? false
+        init(_ input: [UInt8], oneIn: Int) {
+            guard let first = input.first, let last = input.last, Int(last) % oneIn == 0 else {
+                (write, merge) = (false, false)
+                return
+            }
+            write = first & 64 != 0
+            merge = first & 128 != 0
         }
     }
 

@@ -1,7 +1,7 @@
 import VMSyncPackFuzzing
 
 /// libFuzzer runs one thread.
-nonisolated(unsafe) private let fuzzer = PackFuzzer()
+nonisolated(unsafe) private let fuzzer = PackFuzzer(dearTries: 8)
 
 /// What libFuzzer calls with each input; the name is its own.
 @_cdecl("LLVMFuzzerTestOneInput")
