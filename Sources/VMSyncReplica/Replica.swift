@@ -208,6 +208,9 @@ package final class Replica {
     ) throws(VMSyncError) -> Result {
         guard record.kind == .live else { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
         let path = paths.deviceState(record.sequence)
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw VMSyncError(.corrupt, "\(path) is missing")
+        }
         return try MappedFile.with(path) { state throws(VMSyncError) in
             guard Hash128(of: state) == record.digest.deviceState else {
                 throw VMSyncError(.corrupt, "\(path) isn't that of checkpoint \(record.sequence)")
