@@ -51,8 +51,6 @@ package final class Machine: Sendable {
         try await during("loading the device state") {
             let events = self.qmp.events()
             let channel = try await ClientBootstrap(group: self.group)
-                // As much as the kernel allows: a state is megabytes, and each time that it is full QEMU is waited for.
-                .channelOption(.socketOption(.so_sndbuf), value: 4 << 20)
                 .connect(unixDomainSocketPath: self.paths.stateIn).get()
             // A QEMU that refuses the state ends in the middle of it; its own words say more than the broken pipe.
             try? await channel.writeAndFlush(ByteBuffer(bytes: state))
