@@ -74,7 +74,9 @@ let package = Package(
         module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
 
         // Row 3: one VM's state on one device.
-        module("VMSyncReplica", ["VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
+        module(
+            "VMSyncReplica",
+            ["VMSyncCore", "VMSyncPolicy", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
 
         // Row 4: the sync server; a device's daemon.
         module(
@@ -104,8 +106,7 @@ let package = Package(
             name: "vmsync",
             dependencies: [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", "VMSyncStudy",
-                "CVMSyncLinux",
-                arguments, lifecycle, signals, log,
+                "CVMSyncLinux", arguments, lifecycle, signals, log,
             ],
             swiftSettings: strict),
 

@@ -17,6 +17,7 @@ package final class PackWriter {
     private static let frameWithoutWindow = 64 << 10
 
     private let sink: Sink
+    private let clock: () -> Double
     private let compressor: ZstdCompressor
     private let hashing: OpaquePointer
     private var builder = UnitSectionBuilder()
@@ -31,14 +32,18 @@ package final class PackWriter {
     /// What went into the pack so far.
     package private(set) var tally = PackTally()
 
-    /// - Parameter clearsMemory: memory that the pack doesn't name becomes zero; only a merge needs it.
+    /// - Parameters:
+    ///   - clearsMemory: memory that the pack doesn't name becomes zero; only a merge needs it.
+    ///   - clock: tells seconds, by which the tally says what compressing took; 0 if nobody wants to know.
     package init(
-        compressor: ZstdCompressor, clearsMemory: Bool = false, sink: @escaping Sink
+        compressor: ZstdCompressor, clearsMemory: Bool = false, clock: @escaping () -> Double = { 0 },
+        sink: @escaping Sink
     ) throws(VMSyncError) {
         guard let hashing = XXH3_createState() else { throw VMSyncError(.noSpace, "no memory for a hash") }
         XXH3_128bits_reset(hashing)
         self.hashing = hashing
         self.compressor = compressor
+        self.clock = clock
         self.sink = sink
         try emit(PackLayout.prologue(flags: clearsMemory ? PackLayout.clearsMemory : 0))
     }
@@ -104,8 +109,8 @@ package final class PackWriter {
         if builder.isFull { try closeSection() }
     }
 
-    /// The device state: what differs from the parent's if both are as long, else whole, with the parent's as prefix; in
-    /// both cases compressed against what memory carried.
+    /// The device state: what differs from the parent's if both are as long, else whole, with the parent's as prefix;
+    /// compressed against what memory carried, where that may help.
     package func addDeviceState(
         _ state: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer
     ) throws(VMSyncError) {
@@ -179,9 +184,9 @@ package final class PackWriter {
         scratch.removeAll(keepingCapacity: true)
         var lengths = (raw: 0, stored: 0)
         try builder.take { raw throws(VMSyncError) in
-            let start = ContinuousClock.now
+            let start = clock()
             lengths = (raw.count, try compressor.append(raw, to: &scratch))
-            tally.compressionSeconds += (ContinuousClock.now - start).seconds
+            tally.compressionSeconds += clock() - start
         }
         tally.sectionsRaw += lengths.raw
         tally.sectionsStored += lengths.stored

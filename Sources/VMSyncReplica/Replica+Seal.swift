@@ -2,6 +2,7 @@ import Foundation
 import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
+import VMSyncPolicy
 
 #if canImport(Glibc)
     import Glibc
@@ -89,6 +90,12 @@ extension Replica {
         }
     }
 
+    /// Chooses how strongly the next checkpoint is compressed; `CompressionPlan` says what the parameters are.
+    package func planCompression(link: Double?, interval: Double, isAwaited: Bool = false) {
+        let plan = CompressionPlan(link: link, encoder: encoder, interval: interval, isAwaited: isAwaited)
+        compressor.level = plan.level
+    }
+
     /// The sealed checkpoints that the server has not acknowledged, oldest first.
     package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
@@ -150,7 +157,9 @@ extension Replica {
         let sequence = record.sequence.next
         let packPath = draft + "/pack"
         let file = try PackFile(path: packPath)
-        let writer = try PackWriter(compressor: compressor, sink: file.write)
+        let start = ContinuousClock.now
+        let writer = try PackWriter(
+            compressor: compressor, clock: { (ContinuousClock.now - start).seconds }, sink: file.write)
         let search = ContentSearch(self, capture, usesMemory: header.kind == .live)
         var changes =
             try header.kind == .live ? [writePages(to: writer, search)] : [HashChanges(clearing: pages)]
@@ -170,6 +179,9 @@ extension Replica {
         let length = try writer.finish(manifest)
         try HashChangesFile.write(changes, to: draft + "/hashes")
         lastTally = writer.tally
+        encoder = EncoderEstimate(
+            encoder, raw: lastTally.sectionsRaw, stored: lastTally.sectionsStored, level: compressor.level,
+            seconds: lastTally.compressionSeconds)
         let note = SealNote(
             checkpoint: SealedCheckpoint(
                 sequence: sequence, epoch: header.epoch, kind: header.kind, digest: digest.combined,

@@ -3,6 +3,7 @@ import Logging
 import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
+import VMSyncPolicy
 
 /// One VM's state on one device, at a known checkpoint: its memory, its disks, its device state, and their hashes.
 ///
@@ -33,11 +34,8 @@ package final class Replica {
     /// What the capture that isn't sealed yet took out of the guest.
     package let captured: CapturedPages
     let compressor = ZstdCompressor()
-    /// zstd's, for the checkpoints to come.
-    package var compressionLevel: Int32 {
-        get { compressor.level }
-        set { compressor.level = newValue }
-    }
+    /// What compressing took lately.
+    var encoder: EncoderEstimate?
     /// What the pack sealed last is made of.
     package internal(set) var lastTally = PackTally()
     let logger: Logger

@@ -13,8 +13,8 @@ package final class PackFuzzer {
     private static let deviceStateMax = 1 << 16
     private let dearTries: Int
 
-    /// - Parameter dearTries: a pack is written again or merged for one in so many inputs. That takes ten times as long as
-    ///   to read it, and a fuzzer that does it for all of them reads fewer.
+    /// - Parameter dearTries: a pack is written again or merged for one in so many inputs. That takes several times as
+    ///   long as to read it, and a fuzzer that does it for all of them reads fewer.
     package init(dearTries: Int = 1) {
         self.dearTries = dearTries
         do {

@@ -47,18 +47,14 @@ extension VMHost {
         var live = try await replica.captureLive(
             of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: thenResume)
         if !thenResume { machineState = .held }
-        let plan = CompressionPlan(
-            link: link.goodput, encoder: encoder, interval: environment.checkpointInterval.seconds,
+        replica.planCompression(
+            link: link.goodput, interval: environment.checkpointInterval.seconds,
             isAwaited: !thenResume || approach != nil)
-        replica.compressionLevel = plan.level
         var watch = Stopwatch()
         let sealed = try await replica.sealLive(
             &live, of: machine, header: try header(.live), thenResume: thenResume)
         trackerIsCurrent = tracker != nil
         watch.lap("encode")
-        encoder = EncoderEstimate(
-            encoder, raw: replica.lastTally.sectionsRaw, stored: replica.lastTally.sectionsStored, level: plan.level,
-            seconds: replica.lastTally.compressionSeconds)
         return Made(sealed: sealed, live: live, steps: live.pause.parts.merging(watch.steps) { $1 })
     }
 

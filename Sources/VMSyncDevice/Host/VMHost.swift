@@ -74,7 +74,6 @@ package actor VMHost {
     var metrics: [CheckpointMetrics] = []
     /// What the strength of the compression follows.
     var link = LinkEstimate()
-    var encoder: EncoderEstimate?
     /// The newest checkpoint that the server has acknowledged to us or told us of, and when, by our clock.
     var saved: (sequence: Sequence, at: ContinuousClock.Instant)?
     /// What fetching and applying the last pack took, for the report of a switch.

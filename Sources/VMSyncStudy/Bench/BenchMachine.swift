@@ -12,7 +12,6 @@ import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncDevice
 import VMSyncMachine
-import VMSyncPolicy
 import VMSyncReplica
 
 /// A running guest as a device's daemon has it, in this process: a replica, its disks behind an NBD server, QEMU, and
@@ -25,6 +24,8 @@ actor BenchMachine {
     private static let settlingMax = 40
     /// Bytes of a checkpoint of a guest that does nothing, generously.
     private static let smallPack = 16 << 10
+    /// So many of them in a row mean that it is at rest.
+    private static let smallPacks = 3
 
     private nonisolated let thread: any EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
@@ -38,7 +39,6 @@ actor BenchMachine {
     private var machine: Machine?
     private var tracker: DirtyTracker?
     private var trackerIsCurrent = false
-    private var encoder: EncoderEstimate?
     /// Bytes a second of the link that packs would go over: 100 Mbit/s. Nil for one that is so fast that they are only
     /// compressed at the fastest level.
     private var link: Double? = 12.5e6
@@ -103,7 +103,10 @@ actor BenchMachine {
     /// One checkpoint, sealed and acknowledged.
     /// - Parameters:
     ///   - account: is shown the capture before it is sealed, and the pack afterwards; its time isn't measured.
-    func checkpoint(_ account: SessionAccount? = nil) async throws -> CheckpointFigures {
+    ///   - interval: between two of them.
+    func checkpoint(
+        _ account: SessionAccount? = nil, every interval: Duration = .seconds(1)
+    ) async throws -> CheckpointFigures {
         guard let machine, let replica else { throw VMSyncError(.bug, "the bench's guest doesn't run") }
         let isCurrent = trackerIsCurrent
         trackerIsCurrent = false
@@ -113,30 +116,25 @@ actor BenchMachine {
         let captured = ProcessorTime.ofThisThread
         try account?.take(live, of: replica)
         let start = ProcessorTime.ofThisThread
-        let plan = CompressionPlan(link: link, encoder: encoder, interval: 1)
-        replica.compressionLevel = plan.level
+        replica.planCompression(link: link, interval: interval.seconds)
         let header = CheckpointHeader(
             kind: .live, epoch: Epoch(rawValue: 1), device: .random(), created: Date().timeIntervalSince1970,
             qemu: machine.version)
         let sealed = try await replica.sealLive(&live, of: machine, header: header, thenResume: true)
         trackerIsCurrent = true
         let encoded = ProcessorTime.ofThisThread - start
-        let tally = replica.lastTally
-        encoder = EncoderEstimate(
-            encoder, raw: tally.sectionsRaw, stored: tally.sectionsStored, level: plan.level,
-            seconds: tally.compressionSeconds)
-        try account?.take(sealed, tally)
+        try account?.take(sealed, replica.lastTally)
         replica.acknowledge(sealed.sequence)
         return CheckpointFigures(
             dirtyBytes: (live.capture.pages + live.capture.frozen.reduce(0) { $0 + $1.blocks.count }) * Unit.size,
-            packBytes: sealed.packBytes, tally: tally, pause: live.pause, encodeSeconds: encoded,
+            packBytes: sealed.packBytes, tally: replica.lastTally, pause: live.pause, encodeSeconds: encoded,
             captureSeconds: captured - began)
     }
 
     /// Waits until a guest that was just booted has come to rest: a few seconds of small checkpoints.
     func settle(_ account: SessionAccount? = nil) async throws {
         var small = 0
-        for _ in 0..<Self.settlingMax where small < 3 {
+        for _ in 0..<Self.settlingMax where small < Self.smallPacks {
             try await Task.sleep(for: .seconds(1))
             small = try await checkpoint(account).packBytes < Self.smallPack ? small + 1 : 0
         }
@@ -149,7 +147,6 @@ actor BenchMachine {
     func makeAccount(folder: String) throws -> SessionAccount {
         try SessionAccount(folder: folder, memory: definition.memory)
     }
-
 }
 
 /// What one checkpoint cost.

@@ -31,7 +31,7 @@ struct CheckpointSeries: Sendable {
                     // A checkpoint that took longer than the interval is followed at once; none is made up for.
                     next = max(next + interval, .now)
                     try await Task.sleep(until: next, clock: .continuous)
-                    series.figures.append(try await machine.checkpoint(account))
+                    series.figures.append(try await machine.checkpoint(account, every: interval))
                 }
                 return series
             }
