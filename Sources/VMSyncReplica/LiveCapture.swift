@@ -38,10 +38,12 @@ extension Replica {
         try Fault.point("before-pause")
         try prepareCapture()
         let found = try findBeforePause(tracker, isCurrent: trackerIsCurrent)
+        var early: [Range<Int>] = []
+        if let tracker, trackerIsCurrent { early = try captureEarly(tracker) }
         let guest = try await machine.stopAndSave()
         do {
             try Fault.point(thenResume ? "paused" : "departure-paused")
-            let capture = try capture(tracker: tracker, found: found)
+            let capture = try capture(tracker: tracker, found: found, early: early)
             do {
                 try await machine.waitUntilSaved(guest)
                 try Fault.point(thenResume ? "captured" : "departure-captured")

@@ -32,6 +32,17 @@ extension Replica {
         for disk in disks { try disk.overlay.flush() }
     }
 
+    /// Takes the pages written since the last sealed checkpoint out of the guest while it still runs, so that few are left
+    /// for the pause. The tracker is armed before a page is copied: one that is written meanwhile or later is found, and
+    /// taken anew, in the pause.
+    /// - Returns: their runs, for `capture`.
+    func captureEarly(_ tracker: DirtyTracker) throws(VMSyncError) -> [Range<Int>] {
+        var runs: [Range<Int>] = []
+        try tracker.takeWritten(into: &runs)
+        try captured.capture(runs)
+        return runs
+    }
+
     /// Takes the pages written since the last sealed checkpoint out of the paused guest, and freezes the disks.
     ///
     /// This is inside the pause: it does nothing that can wait.
@@ -41,15 +52,19 @@ extension Replica {
     ///     the next capture.
     ///   - found: runs of pages that differed from the last sealed checkpoint at some time since the tracker was armed,
     ///     where it was armed later than at that checkpoint.
-    package func capture(tracker: DirtyTracker?, found: [Range<Int>] = []) throws(VMSyncError) -> Capture {
+    ///   - early: what `captureEarly` has taken out with the same tracker.
+    package func capture(
+        tracker: DirtyTracker?, found: [Range<Int>] = [], early: [Range<Int>] = []
+    ) throws(VMSyncError) -> Capture {
         let clock = ContinuousClock()
         let start = clock.now
         try finishSealing()
         var runs: [Range<Int>] = []
         let method = try findWritten(tracker, into: &runs)
-        runs = Self.union(runs, found)
+        let late = Self.union(runs, found)
+        runs = Self.union(late, early)
         let scanned = clock.now
-        try captured.capture(runs)
+        if !early.isEmpty, captured.isCopied { try captured.recapture(late) } else { try captured.capture(runs) }
         let frozen = try freezeDisks()
         return Capture(
             method: method, runs: runs, mayRun: captured.isCopied, scan: scanned - start, copy: clock.now - scanned,

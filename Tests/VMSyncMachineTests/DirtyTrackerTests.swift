@@ -18,6 +18,26 @@ struct DirtyTrackerTests {
         #expect(error?.code == .io)
     }
 
+    @Test("lists the pages of a process that writes all the time in order, each once")
+    func inOrder() async throws {
+        try await TestFolder.with(in: TestFolder.shared) { folder in
+            let writer = try await MemoryWriter.start(memory: 64 << 20, in: folder)
+            defer { writer.stop() }
+            let tracker = try DirtyTracker(pid: writer.pid, report: writer.report)
+            var runs: [Range<Int>] = []
+            var most = 0
+            for _ in 0..<20 {
+                try await Task.sleep(for: .milliseconds(5))
+                try tracker.takeWritten(into: &runs)
+                most = max(most, runs.count)
+                for (run, next) in zip(runs, runs.dropFirst()) where run.upperBound > next.lowerBound {
+                    Issue.record("after \(run) comes \(next)")
+                }
+            }
+            #expect(most > 512, "as many as Linux gathers at a time")
+        }
+    }
+
     @Test("refuses a process that isn't there")
     func noProcess() throws {
         let report = try RamwatchReport(text: "watching 4096 8192 4096 4096", memory: 8192)

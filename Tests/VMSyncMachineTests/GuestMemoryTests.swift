@@ -101,6 +101,64 @@ struct GuestMemoryTests {
         }
     }
 
+    @Test("pages captured anew are as they are then, the others as they were", arguments: 0..<40 as Range<UInt64>)
+    func recaptured(seed: UInt64) throws {
+        try TestFolder.with(in: TestFolder.shared) { folder in
+            let memory = try GuestMemory(path: folder + "/ram", size: 64 << 20)
+            var random = SeededRandom(seed: seed)
+            func runs() -> [Range<Int>] {
+                let starts = Set((0..<12).map { _ in Int.random(in: 0..<40, using: &random) * 50 }).sorted()
+                return starts.map { $0..<$0 + Int.random(in: 1...50, using: &random) }
+            }
+            func write(_ value: UInt8, _ runs: [Range<Int>]) {
+                for page in runs.joined() where Bool.random(using: &random) { memory.writablePage(page)[7] = value }
+            }
+            let captured = CapturedPages(of: memory)
+            let (early, late, last) = (runs(), runs(), runs())
+            write(1, early)
+            try captured.capture(early)
+            var expected: [Int: UInt8] = [:]
+            for page in early.joined() { expected[page] = memory.page(page)[7] }
+            for (value, runs) in [(UInt8(2), late), (3, last)] {
+                write(value, runs)
+                try captured.recapture(runs)
+                for page in runs.joined() { expected[page] = memory.page(page)[7] }
+            }
+            write(9, [0..<2000])
+            var seen: [(Int, UInt8)] = []
+            try captured.forEach { index, page in seen.append((index, page[7])) }
+            #expect(captured.isCopied)
+            #expect(seen.map(\.0) == expected.keys.sorted())
+            for (index, value) in seen where value != expected[index] {
+                Issue.record("page \(index) is \(value), not \(expected[index] ?? 0)")
+            }
+            for (index, value) in seen {
+                if let page = captured.page(index) { #expect(page[7] == value) } else { #expect(value == 0) }
+            }
+        }
+    }
+
+    @Test("pages captured anew may become more than is copied")
+    func recapturedBound() throws {
+        try TestFolder.with(in: TestFolder.shared) { folder in
+            let memory = try GuestMemory(path: folder + "/ram", size: 64 << 20)
+            for index in 0..<memory.units { memory.writablePage(index)[9] = 1 }
+            let captured = CapturedPages(of: memory)
+            try captured.capture([0..<4000])
+            try captured.recapture([3990..<4096])
+            #expect(captured.isCopied)
+            try captured.recapture([4096..<4097])
+            #expect(!captured.isCopied)
+            for index in 0..<memory.units { memory.writablePage(index)[9] = 2 }
+            var pages = 0
+            try captured.forEach { index, page in
+                #expect(index == pages && page[9] == 2)
+                pages += 1
+            }
+            #expect(pages == 4097)
+        }
+    }
+
     @Test("more than a bounded part is not copied but read when it is asked for; few pages are copied again")
     func capturedBound() throws {
         try TestFolder.with(in: TestFolder.shared) { folder in

@@ -1,7 +1,8 @@
 import VMSyncCheckpoint
 import VMSyncCore
 
-/// Pages taken out of a paused guest, to be encoded when it runs again.
+/// Pages taken out of a guest, to be encoded when it runs again: most of them just before it is paused (`capture`), those
+/// that it has written since in the pause (`recapture`).
 ///
 /// What is copied is bounded. Where more was written, as before the first checkpoint after booting, nothing is copied:
 /// the guest stays paused, and the pages are read window by window as they are encoded. So the host never holds a second
@@ -67,29 +68,83 @@ package final class CapturedPages {
     /// Takes `runs`, which rise without overlap; what was captured before is forgotten.
     package func capture(_ runs: [Range<Int>]) throws(VMSyncError) {
         prepare()
-        pieces.removeAll(keepingCapacity: true)
-        for run in runs {
-            if run.count < Self.holePages {
-                pieces.append(Piece(pages: run, isHole: false))
-            } else {
-                for piece in memory.pieces(of: run) { pieces.append(Piece(pages: piece.pages, isHole: piece.isHole)) }
-            }
-        }
         count = 0
-        for piece in pieces.indices where !pieces[piece].isHole {
-            pieces[piece].first = count
-            count += pieces[piece].pages.count
-        }
+        pieces = split(runs)
         isCopied = count <= limit
-        if isCopied { try copy() }
+        if isCopied { try copy(pieces) }
     }
 
-    private func copy() throws(VMSyncError) {
-        for piece in pieces where !piece.isHole {
-            let start = piece.first * Unit.size
-            let end = start + piece.pages.count * Unit.size
-            try memory.read(piece.pages, into: UnsafeMutableRawBufferPointer(rebasing: buffer[start..<end]))
+    /// Takes `runs`, which rise without overlap, anew or in addition; the other captured pages stay as they are. Only
+    /// while `isCopied`. Where it becomes more than is copied, nothing is.
+    package func recapture(_ runs: [Range<Int>]) throws(VMSyncError) {
+        precondition(isCopied)
+        let fresh = try overwrite(runs)
+        if fresh.isEmpty { return }
+        let kept = pieces.flatMap { $0.isHole ? Self.parts(of: $0, without: fresh) : [$0] }
+        let added = split(fresh)
+        pieces = (kept + added).sorted { $0.pages.lowerBound < $1.pages.lowerBound }
+        isCopied = count <= limit
+        if isCopied { try copy(added) }
+    }
+
+    /// Splits `runs` into pieces, which get the next places in the copy.
+    private func split(_ runs: [Range<Int>]) -> [Piece] {
+        var split: [Piece] = []
+        for run in runs {
+            if run.count < Self.holePages {
+                split.append(Piece(pages: run, isHole: false))
+            } else {
+                for piece in memory.pieces(of: run) { split.append(Piece(pages: piece.pages, isHole: piece.isHole)) }
+            }
         }
+        for piece in split.indices where !split[piece].isHole {
+            split[piece].first = count
+            count += split[piece].pages.count
+        }
+        return split
+    }
+
+    private func copy(_ pieces: [Piece]) throws(VMSyncError) {
+        for piece in pieces where !piece.isHole { try copy(piece.pages, of: piece) }
+    }
+
+    private func copy(_ pages: Range<Int>, of piece: Piece) throws(VMSyncError) {
+        let start = (piece.first + pages.lowerBound - piece.pages.lowerBound) * Unit.size
+        let end = start + pages.count * Unit.size
+        try memory.read(pages, into: UnsafeMutableRawBufferPointer(rebasing: buffer[start..<end]))
+    }
+
+    /// Copies those pages of `runs` that have a place in the copy.
+    /// - Returns: the other ones, rising without overlap.
+    private func overwrite(_ runs: [Range<Int>]) throws(VMSyncError) -> [Range<Int>] {
+        var fresh: [Range<Int>] = []
+        var next = 0
+        for run in runs {
+            var start = run.lowerBound
+            while start < run.upperBound {
+                while next < pieces.count, pieces[next].pages.upperBound <= start { next += 1 }
+                let isHeld = next < pieces.count && pieces[next].pages.contains(start)
+                let bound =
+                    next < pieces.count
+                    ? (isHeld ? pieces[next].pages.upperBound : pieces[next].pages.lowerBound) : run.upperBound
+                let part = start..<min(run.upperBound, bound)
+                if isHeld, !pieces[next].isHole { try copy(part, of: pieces[next]) } else { fresh.append(part) }
+                start = part.upperBound
+            }
+        }
+        return fresh
+    }
+
+    /// What is left of a hole when `runs`, which rise without overlap, are taken out of it.
+    private static func parts(of hole: Piece, without runs: [Range<Int>]) -> [Piece] {
+        var parts: [Piece] = []
+        var start = hole.pages.lowerBound
+        for run in runs where run.overlaps(hole.pages) {
+            if run.lowerBound > start { parts.append(Piece(pages: start..<run.lowerBound, isHole: true)) }
+            start = run.upperBound
+        }
+        if start < hole.pages.upperBound { parts.append(Piece(pages: start..<hole.pages.upperBound, isHole: true)) }
+        return parts
     }
 
     /// Hands out each page with its index, rising.
