@@ -32,7 +32,7 @@ test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter 
 	@$(MAKE) --no-print-directory ramwatch
 	swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
 
-# Without a stack for each allocation a run takes a third less time; the one that matters is that of the crash.
+# Without a stack for each allocation, which costs a tenth of the time: the one that matters is that of the crash.
 fuzz: packfuzz ## Feed mutated packs to all that reads them (FUZZ_RUNS=100000)
 	@mkdir -p .build-fuzz/corpus
 	ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=0 \

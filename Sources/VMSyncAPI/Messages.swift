@@ -90,6 +90,13 @@ package struct SwitchRequest: Sendable, Codable {
     package init(to: DeviceID) { self.to = to }
 }
 
+/// `POST …/ready`
+package struct ReadyReport: Sendable, Codable {
+    /// The checkpoint that the target holds.
+    package let sequence: Sequence
+    package init(sequence: Sequence) { self.sequence = sequence }
+}
+
 /// `POST …/report`
 package struct StepReport: Sendable, Codable {
     /// Milliseconds by the name of the step.

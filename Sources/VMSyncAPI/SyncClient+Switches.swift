@@ -13,7 +13,7 @@ extension SyncClient {
     package func answer(_ answer: SwitchAnswer, to id: SwitchID, of vm: VMID) async throws -> SwitchRecord {
         let path = "/vms/\(vm)/switches/\(id)"
         return switch answer {
-        case .ready: try await ask(.POST, "\(path)/ready")
+        case .ready(let held): try await ask(.POST, "\(path)/ready", ReadyReport(sequence: held))
         case .refuse(let reason): try await ask(.POST, "\(path)/refuse", reason)
         case .fail(let reason): try await ask(.POST, "\(path)/fail", reason)
         case .done: try await ask(.POST, "\(path)/done")

@@ -11,8 +11,10 @@ struct ContentWindow {
     }
 
     private mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        // All of it at once, for growing means copying; what isn't used takes no memory.
+        if ring.capacity == 0 { ring.reserveCapacity(Limits.contentWindow) }
         let fitting = min(bytes.count, Limits.contentWindow - ring.count)
-        ring.append(contentsOf: bytes.prefix(fitting))
+        ring.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[..<fitting]))
         var rest = UnsafeRawBufferPointer(rebasing: bytes.dropFirst(fitting))
         while !rest.isEmpty {
             let count = min(rest.count, ring.count - oldest)

@@ -14,6 +14,9 @@ package final class PackReader {
     private let bytes: UnsafeRawBufferPointer
     private let sections: [Section]
     private let decompressor = ZstdDecompressor()
+    /// Where a section is decompressed. As large as the largest section, so that whoever reads behind it is noticed by an
+    /// address sanitizer.
+    private let raw: UnsafeMutableRawBufferPointer
 
     struct Section {
         let header: SectionHeader
@@ -33,7 +36,11 @@ package final class PackReader {
         self.bytes = bytes
         clearsMemory = trailer.clearsMemory || manifest.kind == .off
         sections = try Self.readSections(bytes, end: manifestStart, count: trailer.sectionCount, manifest: manifest)
+        let compressed = sections.filter { $0.space != nil && $0.header.compression != .none }
+        raw = .allocate(byteCount: compressed.map(\.header.rawLength).max() ?? 0, alignment: 64)
     }
+
+    deinit { raw.deallocate() }
 
     private static func readManifest(_ frame: UnsafeRawBufferPointer) throws(VMSyncError) -> Manifest {
         let decompressor = ZstdDecompressor()
@@ -64,6 +71,7 @@ package final class PackReader {
     /// - Parameter parentDeviceState: the device state of the checkpoint that this replica holds.
     package func validate(parentDeviceState: UnsafeRawBufferPointer) throws(VMSyncError) -> Validation {
         var window = ContentWindow()
+        let usesWindow = sections.contains { $0.usesWindow }
         var sources: Set<UnitID> = []
         var named = NamedUnits()
         try forEachUnit(named: &named) { unit, value throws(VMSyncError) in
@@ -71,7 +79,7 @@ package final class PackReader {
             if case .own = value.source, clearsMemory, unit.space == .memory {
                 throw Self.damaged("it uses memory that it clears")
             }
-            if unit.space == .memory { window.append(value) }
+            if usesWindow, unit.space == .memory { window.append(value) }
         }
         let stash = sources.filter { named.contains($0) || (clearsMemory && $0.space == .memory) }
         guard stash.count <= Limits.stashMax else { throw Self.damaged("it needs \(stash.count) units saved") }
@@ -89,14 +97,9 @@ package final class PackReader {
     ) throws(VMSyncError) {
         let page = UnsafeMutableRawBufferPointer.allocate(byteCount: Unit.size, alignment: 64)
         defer { page.deallocate() }
-        // As large as the largest section, so that whoever reads behind it is noticed by an address sanitizer.
-        let unitSections = sections.filter { $0.space != nil && $0.header.compression != .none }
-        let rawLength = unitSections.map(\.header.rawLength).max() ?? 0
-        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: rawLength, alignment: 64)
-        defer { raw.deallocate() }
         for section in sections {
             guard let space = section.space else { continue }
-            let content = try decompress(section, into: raw)
+            let content = try decompress(section)
             var reader = try UnitSectionReader(content, of: space, in: manifest.definition)
             try reader.forEach(named: &named, page: page) { index, value throws(VMSyncError) in
                 try body(UnitID(space, index), value)
@@ -141,14 +144,10 @@ package final class PackReader {
 
     /// Hands out the raw bytes of each section of units, as they were before compression; for studies of the format.
     package func forEachRawSection(_ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Void) throws(VMSyncError) {
-        let raw = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.sectionMax, alignment: 64)
-        defer { raw.deallocate() }
-        for section in sections where section.space != nil { try body(try decompress(section, into: raw)) }
+        for section in sections where section.space != nil { try body(try decompress(section)) }
     }
 
-    private func decompress(
-        _ section: Section, into raw: UnsafeMutableRawBufferPointer
-    ) throws(VMSyncError) -> UnsafeRawBufferPointer {
+    private func decompress(_ section: Section) throws(VMSyncError) -> UnsafeRawBufferPointer {
         let stored = UnsafeRawBufferPointer(rebasing: bytes[section.stored])
         if section.header.compression == .none { return stored }
         let output = UnsafeMutableRawBufferPointer(rebasing: raw[..<section.header.rawLength])
@@ -163,6 +162,14 @@ package final class PackReader {
 }
 
 extension PackReader.Section {
+    /// Whether it may have been compressed against what memory carried.
+    var usesWindow: Bool {
+        switch header.compression {
+        case .none, .zstd: false
+        case .zstdWithPrefix, .runsOverParent: true
+        }
+    }
+
     var space: UnitSpace? {
         switch header.kind {
         case .memory: .memory

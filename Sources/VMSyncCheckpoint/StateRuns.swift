@@ -21,6 +21,8 @@ enum StateRuns {
         guard state.count == parent.count else { return nil }
         var places: [UInt8] = []
         var bytes: [UInt8] = []
+        // Growing means copying; what isn't used takes no memory.
+        bytes.reserveCapacity(state.count)
         var written = 0
         var next = nextDifference(state, parent, from: 0)
         while next < state.count {

@@ -48,8 +48,8 @@ package struct DeviceSituation: Sendable {
     /// Whether the last checkpoint of this device's tenure has begun: only the server knows where the VM is.
     package var isDeparting: Bool
     package var checkpointIsDue: Bool
-    /// Of a switch from here: whether the next checkpoint should be its last.
-    package var isNearSwitch: Bool
+    /// Of a switch from here: what should come next.
+    package var approach: SwitchApproach.Step
     /// Whether the user asked for the VM to run here.
     package var startWanted: Bool
     /// Why this device can't run the VM, if so.
@@ -57,7 +57,8 @@ package struct DeviceSituation: Sendable {
 
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
-        isDeparting: Bool = false, checkpointIsDue: Bool, isNearSwitch: Bool = true, startWanted: Bool,
+        isDeparting: Bool = false, checkpointIsDue: Bool, approach: SwitchApproach.Step = .lastCheckpoint,
+        startWanted: Bool,
         obstacle: VMSyncError?
     ) {
         self.me = me
@@ -68,7 +69,7 @@ package struct DeviceSituation: Sendable {
         self.outbox = outbox
         self.isDeparting = isDeparting
         self.checkpointIsDue = checkpointIsDue
-        self.isNearSwitch = isNearSwitch
+        self.approach = approach
         self.startWanted = startWanted
         self.obstacle = obstacle
     }
@@ -145,7 +146,12 @@ extension DeviceSituation {
             return .confirmArrival(pending.id)
         }
         if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {
-            return isNearSwitch ? .handOver(pending.id) : .checkpoint
+            switch approach {
+            case .lastCheckpoint: return .handOver(pending.id)
+            case .anotherRound: return .checkpoint
+            // A target that says no more is not waited for longer than until the next checkpoint is due.
+            case .wait: break
+            }
         }
         return checkpointIsDue ? .checkpoint : .wait
     }

@@ -2,8 +2,8 @@ import VMSyncCore
 
 /// What source or target say of a switch.
 package enum SwitchAnswer: Hashable, Sendable {
-    /// The target can take the VM.
-    case ready
+    /// The target can take the VM, and holds this checkpoint of it. May be said again of later ones.
+    case ready(at: Sequence)
     /// The target can't.
     case refuse(Reason)
     /// Source or target gave up.
@@ -44,8 +44,12 @@ extension LeaseState {
         let isSource = device == record.from
         let isTarget = device == record.to
         switch answer {
-        case .ready:
+        case .ready(let held):
+            guard held <= (head?.sequence ?? .base) else {
+                throw VMSyncError(.invalidInput, "the VM has no checkpoint \(held)")
+            }
             try record.step(to: .ready, from: [.requested], allowed: isTarget)
+            record.targetHolds = max(record.targetHolds ?? held, held)
         case .done:
             try record.step(to: .done, from: [.moved], allowed: isTarget)
         case .refuse(let reason):

@@ -1,3 +1,5 @@
+import VMSyncCore
+
 /// How the source of a switch comes near its end while the guest still runs: by checkpoint after checkpoint, each with
 /// what was written while the one before was made and sent, until the last one, for which the guest stands still, can't
 /// get much smaller. A value; who makes the checkpoints tells how long they took.
@@ -9,20 +11,44 @@ package struct SwitchApproach: Sendable, Equatable {
     /// In all: a person waits for the switch, and over a slow link a single round may take longer.
     package static let timeMax = Duration.seconds(2)
 
+    /// What should come next.
+    package enum Step: Sendable, Equatable {
+        case anotherRound
+        /// Nothing: the target still has a round to fetch. Its packs would only pile up, and the last one behind them.
+        case wait
+        case lastCheckpoint
+    }
+
     package let id: SwitchID
     private var rounds: [Duration] = []
     private var hasFailed = false
+    /// The newest checkpoint that the server has.
+    private var sent: Sequence?
+    /// The newest one that the target is known to hold; nil before it has said that it is ready.
+    private var held: Sequence?
 
     package init(_ id: SwitchID) { self.id = id }
 
     /// A checkpoint was made; `round` is from its beginning until the server had it.
-    package mutating func note(_ round: Duration) { rounds.append(round) }
+    package mutating func note(_ round: Duration, sent sequence: Sequence) {
+        rounds.append(round)
+        sent = sequence
+    }
+
+    /// The target holds checkpoint `sequence`.
+    package mutating func noteTarget(holds sequence: Sequence) { held = sequence }
 
     /// A checkpoint could not be made or sent.
     package mutating func noteFailure() { hasFailed = true }
 
+    package var next: Step {
+        // One may be on its way while the next is made; two would mean that the link is slower than we are.
+        if let sent, let held, held < sent, sent.rawValue - held.rawValue > 1 { return .wait }
+        return isNear ? .lastCheckpoint : .anotherRound
+    }
+
     /// Whether the next checkpoint should be the last.
-    package var isNear: Bool {
+    private var isNear: Bool {
         if hasFailed || rounds.count >= Self.roundsMax { return true }
         guard let last = rounds.last else { return false }
         if last <= Self.shortEnough || rounds.reduce(.zero, +) >= Self.timeMax { return true }

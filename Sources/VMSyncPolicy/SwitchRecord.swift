@@ -41,6 +41,8 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
     /// Why it was refused, failed or expired.
     package internal(set) var reason: Reason?
     package let created: Timestamp
+    /// The newest checkpoint that the target has said to hold.
+    package internal(set) var targetHolds: Sequence?
     /// What each part took, in milliseconds, as source and target measured it.
     package internal(set) var steps: [String: Double]
 

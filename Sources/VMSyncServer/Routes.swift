@@ -75,7 +75,7 @@ struct Routes {
             let message = try await request.message(SwitchRequest.self)
             return try json(try await service.requestSwitch(context.named("vm"), to: message.to))
         }
-        answer(group, "ready") { _ in .ready }
+        answer(group, "ready") { .ready(at: try await $0.message(ReadyReport.self).sequence) }
         answer(group, "refuse") { .refuse(try await $0.message()) }
         answer(group, "fail") { .fail(try await $0.message()) }
         answer(group, "done") { _ in .done }

@@ -37,6 +37,8 @@ struct ScreenPagesTests {
 
     private var devices: [UInt8] { [4, 0, 0, 0, 9] + name("timer") + [1, 2, 3] }
 
+    private func settle(_ state: [UInt8]) -> [UInt8] { state.withUnsafeBytes { ScreenPages.settled($0) } }
+
     private func find(_ state: [UInt8]) -> [ScreenPages.Page] { state.withUnsafeBytes { ScreenPages($0).pages } }
 
     private var state: [UInt8] {
@@ -55,12 +57,12 @@ struct ScreenPagesTests {
 
     @Test("each page stays once, where it stood first and as it is in the end")
     func settled() {
-        let settled = ScreenPages.settled(state)
+        let settled = settle(state)
         let expected =
             Self.head + start + part(zero(0, first: true) + page(1, 0xB1) + page(2, 0xB2)) + part([], isLast: true)
             + devices
         #expect(settled == expected)
-        #expect(ScreenPages.settled(settled) == settled)
+        #expect(settle(settled) == settled)
     }
 
     @Test("parts in the middle that have become empty go, and a state with nothing twice stays as it is")
@@ -70,8 +72,45 @@ struct ScreenPagesTests {
             + part(page(0, 3) + page(5, 3), isLast: true) + devices
         let expected =
             Self.head + start + part(page(0, 3, first: true) + page(1, 2)) + part(page(5, 3), isLast: true) + devices
-        #expect(ScreenPages.settled(long) == expected)
-        #expect(ScreenPages.settled(expected) == expected)
+        #expect(settle(long) == expected)
+        #expect(settle(expected) == expected)
+    }
+
+    @Test("given in pieces, a state ends up with the same pages and devices")
+    func pieces() throws {
+        func state(_ pages: [UInt8], _ devices: [UInt8]) -> [UInt8] {
+            Self.head + start + part(pages) + part([], isLast: true) + devices
+        }
+        let early = state(page(0, 1, first: true) + page(1, 1) + zero(2) + page(3, 1) + zero(4), [4, 1])
+        let later = state(page(0, 1, first: true) + page(1, 2) + page(2, 2) + zero(3) + zero(4), [4, 2])
+        let last = state(page(0, 1, first: true) + page(1, 3) + page(2, 2) + zero(3) + page(4, 3), [4, 3])
+        let streams = try [early, later, last].map { try #require(ScreenStream($0)) }
+        #expect(streams[2].continues(streams[0]))
+        #expect(streams[2].changes(since: streams[2]).isEmpty)
+        let whole =
+            streams[0].opening + streams[1].changes(since: streams[0]) + streams[2].changes(since: streams[1])
+            + streams[2].ending
+        // What the changed pages are, each once.
+        let expected =
+            part(page(1, 2, first: true) + page(2, 2) + zero(3)) + part(page(1, 3, first: true) + page(4, 3))
+        #expect(whole == early.dropLast(2 + part([]).count) + expected + part([], isLast: true) + [4, 3])
+        #expect(settle(whole) == last)
+    }
+
+    @Test("a state that isn't laid out as expected, or of another machine, is not given in pieces")
+    func noPieces() throws {
+        let start = start
+        let state = Self.head + start + part([], isLast: true) + devices
+        #expect(ScreenStream(Array(state.dropLast(devices.count + 20))) == nil)
+        #expect(ScreenStream([1, 2, 3]) == nil)
+        func continues(_ later: [UInt8], _ earlier: [UInt8]) throws -> Bool {
+            try #require(ScreenStream(later)).continues(#require(ScreenStream(earlier)))
+        }
+        #expect(try continues(state, state))
+        #expect(try !continues(state, [0x52] + state.dropFirst()))
+        // A page that would stay as it was.
+        let more = Self.head + start + part(page(0, 1, first: true)) + part([], isLast: true) + devices
+        #expect(try !continues(state, more))
     }
 
     @Test("where the first page of a block goes, the next one has its name")
@@ -85,7 +124,7 @@ struct ScreenPagesTests {
         let expected =
             Self.head + start + part(named(0, 2, "a") + named(0, 2, "b")) + part(named(1, 2, "a"), isLast: true)
             + devices
-        #expect(ScreenPages.settled(two) == expected)
+        #expect(settle(two) == expected)
     }
 
     @Test("of what is laid out otherwise nothing is touched, wherever it is cut off")
@@ -93,12 +132,12 @@ struct ScreenPagesTests {
         let whole = state
         for length in stride(from: 0, to: whole.count - devices.count, by: 97) {
             let cut = Array(whole.prefix(length))
-            #expect(ScreenPages.settled(cut) == cut)
+            #expect(settle(cut) == cut)
         }
         var odd = whole
         // An unknown flag in the first page's head.
         let first = Self.head.count + start.count + 5
         odd[first + 7] |= 0x40
-        #expect(ScreenPages.settled(odd) == odd)
+        #expect(settle(odd) == odd)
     }
 }

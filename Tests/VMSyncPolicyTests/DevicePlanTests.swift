@@ -33,7 +33,7 @@ struct DevicePlanTests {
         var lease = LeaseState(vm: .random(), epoch: Epoch(rawValue: 3), holder: from)
         let id = SwitchID.random()
         _ = try lease.requestSwitch(id, to: to, at: now)
-        if state == .ready || state == .moved { _ = try lease.answer(.ready, to: id, by: to) }
+        if state == .ready || state == .moved { _ = try lease.answer(.ready(at: .base), to: id, by: to) }
         if state == .moved {
             _ = try lease.commit(
                 CommitOffer(
@@ -190,7 +190,7 @@ struct DevicePlanTests {
 
     @Test func beforeItIsHandedOverCheckpointsComeNearerWhileItRuns() throws {
         var situation = active()
-        situation.isNearSwitch = false
+        situation.approach = .anotherRound
         let ready = try pending(from: me, to: other, .ready)
         situation.server?.pendingSwitch = ready
         #expect(situation.nextAction == .checkpoint)
@@ -198,10 +198,17 @@ struct DevicePlanTests {
         situation.outbox = [Sequence(rawValue: 8)]
         #expect(situation.nextAction == .upload)
         situation.outbox = []
-        situation.isNearSwitch = true
+        situation.approach = .lastCheckpoint
         #expect(situation.nextAction == .handOver(ready.id))
+        // What is still on its way to the target comes first, but not for ever.
+        situation.approach = .wait
+        situation.checkpointIsDue = false
+        #expect(situation.nextAction == .wait)
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .checkpoint)
+        situation.checkpointIsDue = false
         // A target that isn't ready is not to be kept busy.
-        situation.isNearSwitch = false
+        situation.approach = .anotherRound
         situation.server?.pendingSwitch = try pending(from: me, to: other, .requested)
         #expect(situation.nextAction == .wait)
     }

@@ -48,8 +48,9 @@ struct LeaseWorld {
     mutating func answer() throws {
         guard let last = state.lastSwitch else { return }
         let reason = Reason(VMSyncError(.machine, "broke"))
-        let answers: [SwitchAnswer] = [.ready, .ready, .done, .refuse(reason), .fail(reason)]
-        let answer = answers.randomElement(using: &random) ?? .ready
+        let ready = SwitchAnswer.ready(at: Sequence(rawValue: UInt64.random(in: 0...9, using: &random)))
+        let answers: [SwitchAnswer] = [ready, ready, .done, .refuse(reason), .fail(reason)]
+        let answer = answers.randomElement(using: &random) ?? ready
         _ = try state.answer(answer, to: last.id, by: Bool.random(using: &random) ? last.to : device())
     }
 

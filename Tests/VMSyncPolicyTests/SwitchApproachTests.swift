@@ -1,4 +1,5 @@
 import Testing
+import VMSyncCore
 import VMSyncPolicy
 
 /// When the source of a switch goes on coming nearer, and when it hands over.
@@ -6,8 +7,24 @@ import VMSyncPolicy
 struct SwitchApproachTests {
     private func near(after milliseconds: Int...) -> Bool {
         var approach = SwitchApproach(.random())
-        for round in milliseconds { approach.note(.milliseconds(round)) }
-        return approach.isNear
+        for (number, round) in milliseconds.enumerated() {
+            approach.note(.milliseconds(round), sent: Sequence(rawValue: UInt64(number)))
+        }
+        return approach.next == .lastCheckpoint
+    }
+
+    @Test("a target that has more than one round to fetch is waited for")
+    func packsDoNotPileUp() {
+        var approach = SwitchApproach(.random())
+        approach.noteTarget(holds: Sequence(rawValue: 4))
+        approach.note(.milliseconds(400), sent: Sequence(rawValue: 5))
+        #expect(approach.next == .anotherRound)
+        approach.note(.milliseconds(50), sent: Sequence(rawValue: 6))
+        #expect(approach.next == .wait)
+        approach.noteTarget(holds: Sequence(rawValue: 5))
+        #expect(approach.next == .lastCheckpoint)
+        approach.noteTarget(holds: Sequence(rawValue: 6))
+        #expect(approach.next == .lastCheckpoint)
     }
 
     @Test func theFirstRoundIsAlwaysMade() { #expect(!near()) }
@@ -50,6 +67,6 @@ struct SwitchApproachTests {
     @Test func aFailureEndsIt() {
         var approach = SwitchApproach(.random())
         approach.noteFailure()
-        #expect(approach.isNear)
+        #expect(approach.next == .lastCheckpoint)
     }
 }

@@ -15,7 +15,7 @@ import VMSyncPolicy
 
     @Test func aSwitchMovesTheLeaseWithItsCommit() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
         _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
         #expect(lease.state.holder == lease.desktop)
         #expect(lease.state.epoch == Epoch(rawValue: 2))
@@ -61,7 +61,7 @@ import VMSyncPolicy
 
     @Test func anUnmovedSwitchExpiresAfterSixtySecondsAndBarsNothing() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
         lease.state.settle(at: lease.noon + .milliseconds(59_999))
         #expect(lease.state.lastSwitch?.state == .ready)
         let late = lease.noon + SwitchRecord.openMax
@@ -75,7 +75,7 @@ import VMSyncPolicy
 
     @Test func aMovedSwitchWhoseTargetFailedLeavesTheLeaseThereAndTheVMCanBeSwitchedAgain() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready, to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
         _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
         #expect(code { _ = try lease.state.answer(.fail(Self.reason), to: id, by: lease.laptop) } == .wrongState)
         let failed = try lease.state.answer(.fail(Self.reason), to: id, by: lease.desktop)
@@ -86,16 +86,23 @@ import VMSyncPolicy
 
     @Test func eachActionBelongsToItsSideAndMayBeRepeated() throws {
         var (lease, id) = try Self.requested()
-        for answer in [SwitchAnswer.ready, .refuse(Self.reason), .done] {
+        for answer in [SwitchAnswer.ready(at: .base), .refuse(Self.reason), .done] {
             #expect(code { _ = try lease.state.answer(answer, to: id, by: lease.laptop) } == .wrongState)
         }
         #expect(code { _ = try lease.state.answer(.done, to: id, by: lease.desktop) } == .wrongState)
-        #expect(code { _ = try lease.state.answer(.ready, to: .random(), by: lease.desktop) } == .notFound)
-        let once = try lease.state.answer(.ready, to: id, by: lease.desktop)
-        #expect(try lease.state.answer(.ready, to: id, by: lease.desktop) == once)
+        #expect(code { _ = try lease.state.answer(.ready(at: .base), to: .random(), by: lease.desktop) } == .notFound)
+        let once = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
+        #expect(try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop) == once)
+        #expect(once.targetHolds == .base)
+        let beyond = Sequence(rawValue: lease.state.headSequence.rawValue + 1)
+        #expect(code { _ = try lease.state.answer(.ready(at: beyond), to: id, by: lease.desktop) } == .invalidInput)
+        _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: lease.noon)
+        let further = try lease.state.answer(.ready(at: beyond), to: id, by: lease.desktop)
+        #expect(further.state == .ready && further.targetHolds == beyond)
+        #expect(try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop).targetHolds == beyond)
         let refused = try lease.state.answer(.refuse(Self.reason), to: id, by: lease.desktop)
         #expect(refused.state == .refused)
-        #expect(code { _ = try lease.state.answer(.ready, to: id, by: lease.desktop) } == .wrongState)
+        #expect(code { _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop) } == .wrongState)
     }
 
     @Test func bothSidesReportStepsUpToALimitAndStrangersDoNot() throws {

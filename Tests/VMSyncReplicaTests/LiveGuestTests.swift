@@ -89,6 +89,11 @@ struct LiveGuestTests {
     private func move(
         _ machine: Machine, from source: GuestHost, to target: GuestHost, _ tracker: DirtyTracker
     ) async throws {
+        let successor = try await target.launch(.incoming)
+        try await successor.preloadScreen(of: target.replica.deviceState())
+        try await checkpoint(machine, on: source, tracker: tracker, label: "last but one")
+        try source.send(to: target)
+        try await successor.preloadScreen(of: target.replica.deviceState())
         try await checkpoint(machine, on: source, tracker: tracker, label: "last", goesOn: false)
         try source.send(to: target)
         #expect(try source.replica.recomputedDigest() == source.replica.record.digest)
@@ -100,8 +105,9 @@ struct LiveGuestTests {
         let before = source.witness()
         let last = try #require(before.lines.last)
 
-        let successor = try await target.launch(.incoming)
-        try await successor.loadDeviceState(target.replica.deviceState())
+        let state = try target.replica.deviceState()
+        #expect(successor.canLoad(state))
+        try await successor.loadDeviceState(state)
         #expect(try target.replica.changedPages().isEmpty, "loading the state wrote no memory")
         try await successor.resume()
         let after = try await WitnessLog.wait(target.paths.consoleLog, counter: last.counter + 15)

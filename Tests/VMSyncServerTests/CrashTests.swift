@@ -83,7 +83,7 @@ import VMSyncPolicy
         let vm = try await client.createVM(.random(), name: "work", definition: Data([1]), chunks: []).id
         let epoch = try await client.acquireLease(vm)
         let id = try await client.requestSwitch(vm, to: desktop.device.id).id
-        _ = try await target.answer(.ready, to: id, of: vm)
+        _ = try await target.answer(.ready(at: .base), to: id, of: vm)
         let pack = randomBytes(100_000)
         #expect(await failure { _ = try await commit(1, pack, epoch, vm, client, .move(id)) }?.code == .unavailable)
         #expect(try await first.wasKilled())

@@ -13,7 +13,7 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             let request = try await it.desktop.requestSwitch(vm, to: it.desktopID)
             #expect(request.state == .requested && request.from == it.laptopID && request.created == it.clock.now)
-            #expect(try await it.desktop.answer(.ready, to: request.id, of: vm).state == .ready)
+            #expect(try await it.desktop.answer(.ready(at: .base), to: request.id, of: vm).state == .ready)
             let head = try await it.commit(1, to: vm, then: .move(request.id))
             // The answer was lost: the source repeats its commit, though the lease is gone.
             #expect(try await it.commit(1, to: vm, then: .move(request.id)) == head)
@@ -50,13 +50,17 @@ import VMSyncPolicy
         try await ServerFixture.with { it async throws -> Void in
             let vm = try await it.activeVM()
             let id = try await it.laptop.requestSwitch(vm, to: it.desktopID).id
-            #expect(await failure { _ = try await it.laptop.answer(.ready, to: id, of: vm) }?.code == .wrongState)
+            #expect(
+                await failure { _ = try await it.laptop.answer(.ready(at: .base), to: id, of: vm) }?.code == .wrongState
+            )
             _ = try await it.desktop.answer(.refuse(Self.reason), to: id, of: vm)
             let refused = try await it.laptop.vm(vm).lastSwitch
             #expect(refused?.state == .refused && refused?.reason == Self.reason)
             let again = try await it.laptop.requestSwitch(vm, to: it.desktopID).id
             #expect(try await it.laptop.answer(.fail(Self.reason), to: again, of: vm).state == .failed)
-            #expect(await failure { _ = try await it.desktop.answer(.ready, to: again, of: vm) }?.code == .wrongState)
+            #expect(
+                await failure { _ = try await it.desktop.answer(.ready(at: .base), to: again, of: vm) }?.code
+                    == .wrongState)
         }
     }
 
@@ -64,7 +68,7 @@ import VMSyncPolicy
         try await ServerFixture.with { it async throws -> Void in
             let vm = try await it.activeVM()
             let id = try await it.laptop.requestSwitch(vm, to: it.desktopID).id
-            _ = try await it.desktop.answer(.ready, to: id, of: vm)
+            _ = try await it.desktop.answer(.ready(at: .base), to: id, of: vm)
             it.clock.advance(by: .seconds(60))
             #expect(try await it.laptop.vm(vm).lastSwitch?.state == .expired)
             #expect(await failure { try await it.commit(1, to: vm, then: .move(id)) }?.code == .wrongState)

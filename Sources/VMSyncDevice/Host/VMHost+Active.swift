@@ -19,7 +19,7 @@ extension VMHost {
         do {
             let made = try await makeLive(thenResume: true)
             try await upload(made.sealed, made: made)
-            approach?.note(.now - start)
+            approach?.note(.now - start, sent: made.sealed.sequence)
         } catch let error as VMSyncError where error.code == .shutDown {
             // No failure: its disks are saved next.
             if let machine { guestDidShutDown(machine) }

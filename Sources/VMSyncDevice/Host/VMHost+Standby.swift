@@ -43,6 +43,9 @@ extension VMHost {
         if record.holder == environment.me.id { try Fault.point("arrival-applied") }
         arrivalSteps = watch.steps
         showCatchUp()
+        if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .ready {
+            await followApproach(of: pending.id)
+        }
     }
 
     private func checkpointRecord(_ sequence: Sequence) async throws -> CheckpointRecord? {
@@ -77,9 +80,35 @@ extension VMHost {
     }
 
     func announceReady(_ pending: SwitchID) async throws {
-        adopt(try await environment.client.answer(.ready, to: pending, of: id))
+        guard let replica else { return }
+        adopt(try await environment.client.answer(.ready(at: replica.record.sequence), to: pending, of: id))
         // The event of it may come later than the next turn; the answer must not be given twice.
         try await refreshRecord()
+        await preloadScreen()
+    }
+
+    /// Another round of the source of a switch to here is applied.
+    private func followApproach(of pending: SwitchID) async {
+        guard let replica else { return }
+        do {
+            adopt(try await environment.client.answer(.ready(at: replica.record.sequence), to: pending, of: id))
+        } catch {
+            // The source goes on without it, only later.
+            logger.debug("the source doesn't know how far this device is: \(error)")
+        }
+        await preloadScreen()
+    }
+
+    /// While the source of a switch comes nearer: gives the waiting QEMU the screen of the checkpoint that is here.
+    private func preloadScreen() async {
+        guard let replica, let machine, machineState == .waiting, replica.record.kind == .live else { return }
+        do {
+            try await machine.preloadScreen(of: replica.deviceState())
+        } catch {
+            // Another one is started.
+            logger.warning("the waiting QEMU is of no use any more: \(error)")
+            await discardMachine()
+        }
     }
 
     /// Another device is active though the VM runs here. Its late work must not be lost and must not go on.
@@ -101,11 +130,12 @@ extension VMHost {
         let isLive = replica.record.kind == .live
         var mayHaveRun = false
         do {
-            let machine = try await machineToActivate(isLive: isLive)
+            let state = isLive ? try replica.deviceState() : []
+            let machine = try await machineToActivate(isLive ? state : nil)
             try saveTenure(Tenure(epoch: record.epoch, departure: nil))
             watch.lap("prepare")
             try Fault.point("before-load")
-            if isLive { try await machine.loadDeviceState(try replica.deviceState()) }
+            if isLive { try await machine.loadDeviceState(state) }
             watch.lap("load")
             try Fault.point("after-load")
             mayHaveRun = true
@@ -122,12 +152,14 @@ extension VMHost {
         await reportArrival(watch.steps)
     }
 
-    /// The QEMU that waits for device state, or a new one.
-    private func machineToActivate(isLive: Bool) async throws -> Machine {
-        if isLive, machineState != .waiting {
-            await discardMachine()
-            try await prepare()
-        } else if !isLive {
+    /// The QEMU that waits for device state, or a new one; without a state it boots.
+    private func machineToActivate(_ state: [UInt8]?) async throws -> Machine {
+        if let state {
+            if machineState != .waiting || machine?.canLoad(state) != true {
+                await discardMachine()
+                try await prepare()
+            }
+        } else {
             await discardMachine()
             _ = try await launch(.boot)
         }

@@ -164,9 +164,11 @@ package actor VMHost {
         guard let pending = record.lastSwitch, pending.state == .requested || pending.state == .ready,
             pending.from == environment.me.id
         else { return approach = nil }
-        guard approach?.id != pending.id else { return }
-        approach = SwitchApproach(pending.id)
-        nextCheckpoint = .now
+        if approach?.id != pending.id {
+            approach = SwitchApproach(pending.id)
+            nextCheckpoint = .now
+        }
+        if let held = pending.targetHolds { approach?.noteTarget(holds: held) }
     }
 
     var situation: DeviceSituation {
@@ -176,7 +178,7 @@ package actor VMHost {
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             checkpointIsDue: nextCheckpoint <= .now,
-            isNearSwitch: approach?.isNear ?? true,
+            approach: approach?.next ?? .lastCheckpoint,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
     }
 

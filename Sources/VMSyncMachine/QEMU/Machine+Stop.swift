@@ -65,7 +65,7 @@ extension Machine {
     /// The state that QEMU has sent; the guest may run meanwhile.
     package func deviceState(of guest: StoppedGuest) async throws -> [UInt8] {
         try await during("taking in the device state") {
-            ScreenPages.settled(Array(buffer: try await guest.expectation.state()))
+            try await guest.expectation.state().withUnsafeReadableBytes { ScreenPages.settled($0) }
         }
     }
 

@@ -1,7 +1,7 @@
 import Logging
 import NIOCore
-import NIOPosix
 import QMP
+import Synchronization
 import VMSyncCheckpoint
 import VMSyncCore
 
@@ -16,6 +16,8 @@ package final class Machine: Sendable {
     package let qmp: QMPClient
     let receiver: DeviceStateReceiver
     let group: any EventLoopGroup
+    /// The state that a waiting QEMU has in part.
+    let incoming = Mutex<IncomingState?>(nil)
 
     init(
         process: QEMUProcess, paths: MachinePaths, qmp: QMPClient, receiver: DeviceStateReceiver,
@@ -40,25 +42,6 @@ package final class Machine: Sendable {
         try await during("pausing the guest") { _ = try await self.qmp.execute(QMPStop(), timeout: Self.answerLimit) }
     }
 
-    /// Makes a QEMU that was launched with the role `incoming` ready to take device state.
-    func listenForDeviceState() async throws {
-        _ = try await qmp.execute(QMPMigrateIncoming(uri: "unix:\(paths.stateIn)"))
-    }
-
-    /// Gives device state to a QEMU that was launched with the role `incoming`, whose RAM file is as it was when the
-    /// state was saved. The guest is paused afterwards and has not run an instruction.
-    package func loadDeviceState(_ state: [UInt8]) async throws {
-        try await during("loading the device state") {
-            let events = self.qmp.events()
-            let channel = try await ClientBootstrap(group: self.group)
-                .connect(unixDomainSocketPath: self.paths.stateIn).get()
-            // A QEMU that refuses the state ends in the middle of it; its own words say more than the broken pipe.
-            try? await channel.writeAndFlush(ByteBuffer(bytes: state))
-            try? await channel.close()
-            try await self.waitForMigration(events)
-        }
-    }
-
     /// Presses the power button.
     package func pressPowerButton() async throws {
         try await during("pressing the power button") { _ = try await self.qmp.execute(QMPSystemPowerdown()) }
@@ -69,6 +52,7 @@ package final class Machine: Sendable {
         _ = try? await qmp.execute(QMPQuit(), timeout: .seconds(2))
         await qmp.close()
         await receiver.close()
+        await dropIncoming()
         await process.waitGone(killAfter: .seconds(5))
     }
 
@@ -76,18 +60,7 @@ package final class Machine: Sendable {
     package func release() async {
         await qmp.close()
         await receiver.close()
-    }
-
-    private func waitForMigration(_ events: AsyncStream<QMPEvent>) async throws {
-        for await event in events {
-            guard case .migration(let status) = event.kind, status.isFinal else { continue }
-            guard status == .completed else {
-                throw await migrationFailure()
-            }
-            return
-        }
-        try Task.checkCancellation()
-        throw VMSyncError(.machine, "QEMU ended; its last words: \(QEMUProcess.lastWords(paths))")
+        await dropIncoming()
     }
 
     /// Why the migration failed, by QEMU's answer or, if it ended over it, by its last words.

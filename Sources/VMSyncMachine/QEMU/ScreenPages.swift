@@ -25,15 +25,17 @@ package struct ScreenPages {
     package private(set) var pages: [Page] = []
 
     /// A part of the section: its bytes, the numbers of its pages, and whether it may be left out if it has none.
-    private struct Part {
+    struct Part {
         let bytes: Range<Int>
         let pages: Range<Int>
         let mayGo: Bool
     }
 
-    private var parts: [Part] = []
+    private(set) var parts: [Part] = []
+    /// The section's number.
+    private(set) var section: UInt64 = 0
 
-    private enum Flag {
+    enum Flag {
         static let zero: UInt64 = 0x02
         static let size: UInt64 = 0x04
         static let page: UInt64 = 0x08
@@ -42,7 +44,7 @@ package struct ScreenPages {
         static let all: UInt64 = 0xFFF
     }
 
-    private enum Section {
+    enum Section {
         static let start: UInt8 = 1
         static let part: UInt8 = 2
         static let end: UInt8 = 3
@@ -69,42 +71,46 @@ package struct ScreenPages {
         blocks = reader.blocks
         pages = reader.pages
         parts = found
+        section = id
     }
 
     /// `state` with each page once, as it is in the end: where it stood first, and without the parts that are empty then.
     /// What QEMU makes of it is the same; a screen that changed in that moment travels once, and one state is as long as
     /// the next.
-    package static func settled(_ state: [UInt8]) -> [UInt8] {
-        let found = state.withRawBytes { ScreenPages($0) }
+    package static func settled(_ state: UnsafeRawBufferPointer) -> [UInt8] {
+        let found = ScreenPages(state)
         guard let start = found.parts.first?.bytes.lowerBound, let end = found.parts.last?.bytes.upperBound else {
-            return state
+            return Array(state)
         }
         var last: [Int: Int] = [:]
         for (number, page) in found.pages.enumerated() { last[page.place] = number }
+        let hasEmpty = found.parts.contains { $0.mayGo && $0.pages.isEmpty }
+        if last.count == found.pages.count, !hasEmpty { return Array(state) }
         var settled: [UInt8] = []
         settled.reserveCapacity(state.count)
-        settled += state[..<start]
+        settled += UnsafeRawBufferPointer(rebasing: state[..<start])
         var block: Int?
         for part in found.parts {
             let before = settled.count
             var copied = part.bytes.lowerBound
             var isEmpty = true
             for page in found.pages[part.pages] {
-                settled += state[copied..<page.record.lowerBound]
+                settled += UnsafeRawBufferPointer(rebasing: state[copied..<page.record.lowerBound])
                 copied = page.record.upperBound
                 guard let number = last.removeValue(forKey: page.place) else { continue }
                 found.append(found.pages[number], of: state, after: block, to: &settled)
                 block = page.block
                 isEmpty = false
             }
-            settled += state[copied..<part.bytes.upperBound]
+            settled += UnsafeRawBufferPointer(rebasing: state[copied..<part.bytes.upperBound])
             if part.mayGo, isEmpty { settled.removeLast(settled.count - before) }
         }
-        return settled + state[end...]
+        settled += UnsafeRawBufferPointer(rebasing: state[end...])
+        return settled
     }
 
     /// Writes a page's record, with the name of its block if that isn't the one of the page before.
-    private func append(_ page: Page, of state: [UInt8], after block: Int?, to output: inout [UInt8]) {
+    func append(_ page: Page, of state: UnsafeRawBufferPointer, after block: Int?, to output: inout [UInt8]) {
         let flags = (page.content == nil ? Flag.zero : Flag.page) | (page.block == block ? Flag.sameBlock : 0)
         withUnsafeBytes(of: (UInt64(page.offset) | flags).bigEndian) { output += $0 }
         if page.block != block {
@@ -112,7 +118,11 @@ package struct ScreenPages {
             output.append(UInt8(name.count))
             output += name
         }
-        if let content = page.content { output += state[content] } else { output.append(0) }
+        if let content = page.content {
+            output += UnsafeRawBufferPointer(rebasing: state[content])
+        } else {
+            output.append(0)
+        }
     }
 
     private struct Reader {
