@@ -75,12 +75,14 @@ guest-desktop: deps-desktop
 	@guests/desktop/build.sh $(GUESTS)/desktop
 
 # The fuzzer of packs, in a folder of its own because all is compiled with other flags.
-PACKFUZZ := .build-fuzz/release/packfuzz
+PACKFUZZ := .build-fuzz/build/release/packfuzz
 .PHONY: packfuzz fuzz-corpus
+# Both sanitizers in one flag, for of two the compiler heeds the last, and SwiftPM puts its own in any order. Its flag is
+# for the fuzzer's main.
 packfuzz: deps-build
 	@echo "fuzz: compiling the fuzzer"
-	VMSYNC_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product packfuzz \
-		--sanitize=fuzzer --sanitize=address
+	VMSYNC_FUZZ=1 swift build -c release --scratch-path .build-fuzz/build --product packfuzz \
+		--sanitize=fuzzer -Xswiftc -sanitize=address,fuzzer
 
 # The inputs that `make fuzz` found are made as few as reach the same code, and go to those that the tests try.
 fuzz-corpus: packfuzz

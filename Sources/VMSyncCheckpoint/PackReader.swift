@@ -13,7 +13,7 @@ package final class PackReader {
     package let clearsMemory: Bool
     private let bytes: UnsafeRawBufferPointer
     private let sections: [Section]
-    private let decompressor = ZstdDecompressor()
+    private let decompressor: ZstdDecompressor
     /// Where a section is decompressed. As large as the largest section, so that whoever reads behind it is noticed by an
     /// address sanitizer.
     private let raw: UnsafeMutableRawBufferPointer
@@ -30,10 +30,12 @@ package final class PackReader {
             throw Self.damaged("its manifest has an impossible length")
         }
         let frame = UnsafeRawBufferPointer(rebasing: bytes[manifestStart..<manifestStart + trailer.manifestLength])
-        manifest = try Self.readManifest(frame)
+        let decompressor = ZstdDecompressor()
+        manifest = try Self.readManifest(frame, decompressor)
         try manifest.definition.validate()
         guard manifest.isConsistent else { throw Self.damaged("its manifest contradicts itself") }
         self.bytes = bytes
+        self.decompressor = decompressor
         clearsMemory = trailer.clearsMemory || manifest.kind == .off
         sections = try Self.readSections(bytes, end: manifestStart, count: trailer.sectionCount, manifest: manifest)
         let compressed = sections.filter { $0.space != nil && $0.header.compression != .none }
@@ -42,8 +44,9 @@ package final class PackReader {
 
     deinit { raw.deallocate() }
 
-    private static func readManifest(_ frame: UnsafeRawBufferPointer) throws(VMSyncError) -> Manifest {
-        let decompressor = ZstdDecompressor()
+    private static func readManifest(
+        _ frame: UnsafeRawBufferPointer, _ decompressor: ZstdDecompressor
+    ) throws(VMSyncError) -> Manifest {
         let length = try decompressor.contentSize(frame, limit: Limits.manifestMax)
         var json = [UInt8](repeating: 0, count: length)
         try json.withMutableRawBytes { json throws(VMSyncError) in

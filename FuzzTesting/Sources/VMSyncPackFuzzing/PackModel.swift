@@ -44,8 +44,14 @@ struct ModelState: Equatable {
 
     static func == (left: ModelState, right: ModelState) -> Bool {
         guard left.memoryIsZero == right.memoryIsZero, left.disksAreBase == right.disksAreBase else { return false }
-        return left.units.keys.allSatisfy { left.content(of: $0) == right.content(of: $0) }
-            && right.units.keys.allSatisfy { left.content(of: $0) == right.content(of: $0) }
+        // In one call: the sanitizers watch each comparison, and those of all bytes took a fifth of the fuzzer's time.
+        func isSame(_ unit: UnitID) -> Bool {
+            guard let mine = left.content(of: unit), let theirs = right.content(of: unit) else {
+                return left.content(of: unit) == nil && right.content(of: unit) == nil
+            }
+            return mine.withRawBytes { mine in theirs.withRawBytes { mine.holdsSame(as: $0) } }
+        }
+        return left.units.keys.allSatisfy(isSame) && right.units.keys.allSatisfy(isSame)
     }
 }
 
