@@ -38,12 +38,19 @@ package struct MemoryWriter {
             "LD_PRELOAD": try await Ramwatch.build(in: folder), "VMSYNC_RAM": ram, "VMSYNC_RAMWATCH_REPORT": reported,
         ]
         try process.run()
-        while process.isRunning {
+        // The report is there as soon as the process has its memory; half written, it is none yet.
+        let deadline = ContinuousClock.now + .seconds(20)
+        while true {
+            do {
+                return MemoryWriter(process: process, report: try RamwatchReport(file: reported, memory: memory))
+            } catch {
+                guard process.isRunning, ContinuousClock.now < deadline else {
+                    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+                    throw error
+                }
+            }
             try await Task.sleep(for: .milliseconds(10))
-            guard let report = try? RamwatchReport(file: reported, memory: memory) else { continue }
-            return MemoryWriter(process: process, report: report)
         }
-        throw VMSyncError(.io, "the process that writes to memory ended with status \(process.terminationStatus)")
     }
 
     package func stop() {
