@@ -45,11 +45,11 @@ extension LeaseState {
         let isTarget = device == record.to
         switch answer {
         case .ready(let held):
-            guard held <= (head?.sequence ?? .base) else {
+            guard held <= headSequence else {
                 throw VMSyncError(.invalidInput, "the VM has no checkpoint \(held)")
             }
             try record.step(to: .ready, from: [.requested], allowed: isTarget)
-            record.targetHolds = max(record.targetHolds ?? held, held)
+            record.held = max(record.held ?? held, held)
         case .done:
             try record.step(to: .done, from: [.moved], allowed: isTarget)
         case .refuse(let reason):

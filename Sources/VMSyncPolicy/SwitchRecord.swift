@@ -42,7 +42,7 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
     package internal(set) var reason: Reason?
     package let created: Timestamp
     /// The newest checkpoint that the target has said to hold.
-    package internal(set) var targetHolds: Sequence?
+    package internal(set) var held: Sequence?
     /// What each part took, in milliseconds, as source and target measured it.
     package internal(set) var steps: [String: Double]
 

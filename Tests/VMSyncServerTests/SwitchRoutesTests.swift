@@ -13,7 +13,8 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             let request = try await it.desktop.requestSwitch(vm, to: it.desktopID)
             #expect(request.state == .requested && request.from == it.laptopID && request.created == it.clock.now)
-            #expect(try await it.desktop.answer(.ready(at: .base), to: request.id, of: vm).state == .ready)
+            let ready = try await it.desktop.answer(.ready(at: .base), to: request.id, of: vm)
+            #expect(ready.state == .ready && ready.held == .base)
             let head = try await it.commit(1, to: vm, then: .move(request.id))
             // The answer was lost: the source repeats its commit, though the lease is gone.
             #expect(try await it.commit(1, to: vm, then: .move(request.id)) == head)

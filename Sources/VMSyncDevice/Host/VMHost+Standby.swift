@@ -127,15 +127,14 @@ extension VMHost {
         guard let replica else { return }
         try Fault.point("before-activation")
         var watch = Stopwatch()
-        let isLive = replica.record.kind == .live
         var mayHaveRun = false
         do {
-            let state = isLive ? try replica.deviceState() : []
-            let machine = try await machineToActivate(isLive ? state : nil)
+            let state = replica.record.kind == .live ? try replica.deviceState() : nil
+            let machine = try await machineToActivate(state)
             try saveTenure(Tenure(epoch: record.epoch, departure: nil))
             watch.lap("prepare")
             try Fault.point("before-load")
-            if isLive { try await machine.loadDeviceState(state) }
+            if let state { try await machine.loadDeviceState(state) }
             watch.lap("load")
             try Fault.point("after-load")
             mayHaveRun = true

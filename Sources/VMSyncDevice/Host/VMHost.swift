@@ -168,7 +168,7 @@ package actor VMHost {
             approach = SwitchApproach(pending.id)
             nextCheckpoint = .now
         }
-        if let held = pending.targetHolds { approach?.noteTarget(holds: held) }
+        if let held = pending.held { approach?.noteTarget(holds: held) }
     }
 
     var situation: DeviceSituation {
