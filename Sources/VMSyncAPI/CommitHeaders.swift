@@ -5,6 +5,7 @@ import VMSyncPolicy
 package enum CommitHeaders {
     package static let epoch = "Vmsync-Epoch"
     package static let sequence = "Vmsync-Sequence"
+    package static let parent = "Vmsync-Parent"
     package static let checksum = "Vmsync-Checksum"
     package static let kind = "Vmsync-Kind"
     package static let digest = "Vmsync-Digest"
@@ -14,7 +15,8 @@ package enum CommitHeaders {
     static func fields(of offer: CommitOffer) -> [(String, String)] {
         let fields = [
             (epoch, offer.epoch.description), (sequence, offer.sequence.description),
-            (checksum, offer.checksum.rawValue), (kind, offer.kind.rawValue), (then, text(of: offer.then)),
+            (parent, offer.parent.description), (checksum, offer.checksum.rawValue), (kind, offer.kind.rawValue),
+            (then, text(of: offer.then)),
         ]
         return offer.digest.isEmpty ? fields : fields + [(digest, offer.digest)]
     }
@@ -25,6 +27,7 @@ package enum CommitHeaders {
         CommitOffer(
             epoch: Epoch(rawValue: try parse(epoch, header, UInt64.init)),
             sequence: Sequence(rawValue: try parse(sequence, header, UInt64.init)),
+            parent: Sequence(rawValue: try parse(parent, header, UInt64.init)),
             kind: try parse(kind, header, CheckpointKind.init(rawValue:)), size: size,
             checksum: try parse(checksum, header, ContentHash.init(rawValue:)),
             digest: try parse(digest, { header($0) ?? "" }, checkedDigest),

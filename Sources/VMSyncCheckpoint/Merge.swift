@@ -36,13 +36,13 @@ package enum Merge {
     /// - Parameters:
     ///   - earlier, later: whole packs, `later` a child of `earlier`.
     ///   - deviceState: of the parent of `earlier`; empty if that is the base or off.
-    /// - Returns: the length of the pack that went to `sink`.
+    /// - Returns: the length of the pack that went to `sink`, and the units that it names.
     /// - Throws: `corrupt` if a pack is damaged; `outOfOrder` if they don't follow each other; `invalidInput` if the result
     ///   would pass a limit of the format, so that they must stay two.
     package static func merge(
         _ earlier: UnsafeRawBufferPointer, _ later: UnsafeRawBufferPointer, deviceState: [UInt8],
         compressor: ZstdCompressor, into sink: @escaping PackWriter.Sink
-    ) throws(VMSyncError) -> Int {
+    ) throws(VMSyncError) -> (length: Int, units: Int) {
         let first = try PackReader(earlier)
         let second = try PackReader(later)
         try checkFollows(first.manifest, second.manifest)
@@ -67,7 +67,7 @@ package enum Merge {
                 }
             }
         }
-        return try writer.finish(manifest)
+        return (try writer.finish(manifest), content.values.count)
     }
 
     private static func checkFollows(_ first: Manifest, _ second: Manifest) throws(VMSyncError) {

@@ -54,8 +54,10 @@ package enum AfterCommit: Hashable, Sendable {
 package struct CommitOffer: Hashable, Sendable {
     /// The epoch under which it was made.
     package let epoch: Epoch
-    /// One more than the head's.
+    /// Higher than the parent's.
     package let sequence: Sequence
+    /// The checkpoint that it follows, to be the head's.
+    package let parent: Sequence
     package let kind: CheckpointKind
     /// Bytes in the pack.
     package let size: UInt64
@@ -64,11 +66,12 @@ package struct CommitOffer: Hashable, Sendable {
     package let then: AfterCommit
 
     package init(
-        epoch: Epoch, sequence: Sequence, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
+        epoch: Epoch, sequence: Sequence, parent: Sequence, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
         digest: String = "", then: AfterCommit = .keep
     ) {
         self.epoch = epoch
         self.sequence = sequence
+        self.parent = parent
         self.kind = kind
         self.size = size
         self.checksum = checksum

@@ -47,6 +47,8 @@ package struct DeviceSituation: Sendable {
     package var outbox: [Sequence]
     /// Whether the last checkpoint of this device's tenure has begun: only the server knows where the VM is.
     package var isDeparting: Bool
+    /// Whether the last attempt to send something failed for want of a server, or of space on it.
+    package var serverTakesNothing: Bool
     package var checkpointIsDue: Bool
     /// Of a switch from here: what should come next.
     package var approach: SwitchApproach.Step
@@ -57,7 +59,8 @@ package struct DeviceSituation: Sendable {
 
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
-        isDeparting: Bool = false, checkpointIsDue: Bool, approach: SwitchApproach.Step = .lastCheckpoint,
+        isDeparting: Bool = false, serverTakesNothing: Bool = false, checkpointIsDue: Bool,
+        approach: SwitchApproach.Step = .lastCheckpoint,
         startWanted: Bool,
         obstacle: VMSyncError?
     ) {
@@ -68,6 +71,7 @@ package struct DeviceSituation: Sendable {
         self.hasBase = hasBase
         self.outbox = outbox
         self.isDeparting = isDeparting
+        self.serverTakesNothing = serverTakesNothing
         self.checkpointIsDue = checkpointIsDue
         self.approach = approach
         self.startWanted = startWanted
@@ -82,8 +86,8 @@ package enum DeviceAction: Sendable, Equatable {
     case fetchBase
     /// The replica is of no use: back to the base, then all packs again.
     case rebuild
-    /// Fetch and apply the pack of this checkpoint, the next one.
-    case apply(Sequence)
+    /// Fetch and apply the pack of the checkpoint that follows the replica's.
+    case applyNext
     /// Drop a checkpoint from the outbox: the server has it, or has gone on without it.
     case drop(Sequence)
     /// Send the oldest checkpoint of the outbox.
@@ -120,7 +124,12 @@ extension DeviceSituation {
     }
 
     private func asHolder(_ server: Server) -> DeviceAction {
-        if let oldest = outbox.first { return oldest <= server.head ? .drop(oldest) : .upload }
+        if let oldest = outbox.first {
+            if oldest <= server.head { return .drop(oldest) }
+            // More than the oldest and the one that all others are merged into: they could not be merged any more.
+            let hasRoom = outbox.count <= 2
+            return serverTakesNothing && checkpointIsDue && hasRoom && machine == .running ? .checkpoint : .upload
+        }
         switch machine {
         case .running:
             return whileRunning(server)
@@ -181,6 +190,6 @@ extension DeviceSituation {
     private func catchUp(_ server: Server) -> DeviceAction? {
         guard hasBase else { return .fetchBase }
         guard let replica, replica <= server.head else { return machine == .waiting ? .discard : .rebuild }
-        return replica < server.head ? .apply(replica.next) : nil
+        return replica < server.head ? .applyNext : nil
     }
 }

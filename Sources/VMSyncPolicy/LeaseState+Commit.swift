@@ -24,8 +24,10 @@ extension LeaseState {
     ) throws(VMSyncError) -> CommitDecision {
         if let known, offer.isRepetition(of: known, from: device) { return .repeated(known) }
         try checkHolder(device, offer.epoch)
-        guard offer.sequence == headSequence.next else {
-            throw VMSyncError(.outOfOrder, "checkpoint \(offer.sequence) does not follow the head (\(standing))")
+        guard offer.parent == headSequence, offer.sequence > offer.parent else {
+            throw VMSyncError(
+                .outOfOrder,
+                "checkpoint \(offer.sequence), which follows \(offer.parent), does not follow the head (\(standing))")
         }
         try dispose(offer.then, at: now)
         let record = offer.accepted(from: device, at: now)

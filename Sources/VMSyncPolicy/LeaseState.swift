@@ -6,7 +6,7 @@ import VMSyncCore
 /// Who calls it loads the state, lets it decide, and saves it, in one transaction. Invariants, whatever is called:
 /// 1. at most one device holds the lease;
 /// 2. the epoch never falls, and rises each time the lease is given to somebody;
-/// 3. the head's sequence rises by exactly one.
+/// 3. the head's sequence never falls, and each head but the first names the one before as its parent.
 package struct LeaseState: Hashable, Sendable {
     package let vm: VMID
     package internal(set) var epoch: Epoch

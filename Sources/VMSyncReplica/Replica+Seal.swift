@@ -28,29 +28,6 @@ package struct CheckpointHeader: Sendable {
     }
 }
 
-/// A checkpoint that is whole on this device; its pack waits in the outbox for the server.
-package struct SealedCheckpoint: Sendable, Codable, Hashable {
-    package var sequence: Sequence
-    package var epoch: Epoch
-    package var kind: Manifest.Kind
-    package var digest: Hash128
-    package var packPath: String
-    package var packBytes: Int
-    /// Units that the pack changes.
-    package var units: Int
-    package var created: Double
-}
-
-/// What a sealed folder says, so that sealing can be finished by another daemon.
-private struct SealNote: Codable {
-    var checkpoint: SealedCheckpoint
-    var record: ReplicaRecord
-    /// The digest of the checkpoint that it follows.
-    var parent: Hash128
-    /// Per disk, the modification number up to which its blocks are in the pack.
-    var upTo: [UInt64]
-}
-
 extension Replica {
     /// Makes a pack of what was captured and moves the replica on to it. The guest may run meanwhile.
     ///
@@ -96,19 +73,6 @@ extension Replica {
         compressor.level = plan.level
     }
 
-    /// The sealed checkpoints that the server has not acknowledged, oldest first.
-    package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
-        var waiting: [SealedCheckpoint] = []
-        for number in names.compactMap({ UInt64($0) }).sorted() where number <= record.sequence.rawValue {
-            if let note = try note(of: Sequence(rawValue: number)) { waiting.append(note.checkpoint) }
-        }
-        return waiting
-    }
-
-    /// Drops a checkpoint from the outbox: the server has it.
-    package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
-
     /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds. One that was finished has no
     /// file of hashes any more: a replica that went back to its parent since must not be moved on by it.
     func finishSealing() throws(VMSyncError) {
@@ -125,12 +89,6 @@ extension Replica {
     func endSealing() { AtomicFile.remove(hashesPath(record.sequence)) }
 
     private func hashesPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/hashes" }
-
-    private func sealedFolder(_ sequence: Sequence) -> String { "\(paths.outbox)/\(sequence)" }
-
-    private func note(of sequence: Sequence) throws(VMSyncError) -> SealNote? {
-        try AtomicFile.read(SealNote.self, at: sealedFolder(sequence) + "/seal.json")
-    }
 
     private func finish(_ note: SealNote) throws(VMSyncError) {
         let sequence = note.checkpoint.sequence
@@ -155,8 +113,7 @@ extension Replica {
         _ capture: Capture, deviceState: [UInt8], header: CheckpointHeader, draft: String
     ) throws(VMSyncError) -> SealNote {
         let sequence = record.sequence.next
-        let packPath = draft + "/pack"
-        let file = try PackFile(path: packPath)
+        let file = try PackFile(path: draft + "/pack")
         let start = ContinuousClock.now
         let writer = try PackWriter(
             compressor: compressor, clock: { (ContinuousClock.now - start).seconds }, sink: file.write)
@@ -184,8 +141,9 @@ extension Replica {
             seconds: lastTally.compressionSeconds)
         let note = SealNote(
             checkpoint: SealedCheckpoint(
-                sequence: sequence, epoch: header.epoch, kind: header.kind, digest: digest.combined,
-                packPath: sealedFolder(sequence) + "/pack", packBytes: length,
+                sequence: sequence, parent: record.sequence, epoch: header.epoch, kind: header.kind,
+                digest: digest.combined,
+                packPath: packPath(sequence), packBytes: length,
                 units: changes.reduce(0) { $0 + $1.indices.count }, created: header.created),
             record: ReplicaRecord(
                 vm: record.vm, sequence: sequence, kind: header.kind, digest: digest, qemu: header.qemu,
@@ -253,7 +211,7 @@ extension Replica {
 }
 
 /// The file that a pack is written to.
-private final class PackFile {
+final class PackFile {
     private let descriptor: Int32
     private let path: String
 

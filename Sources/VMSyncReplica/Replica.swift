@@ -97,6 +97,7 @@ package final class Replica {
         if record.bootID != bootID { try recoverFromReboot(bootID) }
         try finishSealing()
         endSealing()
+        tidyOutbox()
         removeOldDeviceStates()
         if record.applying == nil, record.damage == nil, currentDigestOfTables() != record.digest {
             record.damage = "its hashes don't add up to the digest of checkpoint \(record.sequence)"
@@ -164,11 +165,12 @@ package final class Replica {
         try saveRecord()
     }
 
-    /// Removes the device states of other checkpoints than the one that the replica holds.
+    /// Removes all device states but that of the checkpoint that the replica holds, and those that merging needs.
     func removeOldDeviceStates() {
-        let current = record.kind == .live ? MachinePaths.deviceStateName(record.sequence) : nil
+        let needed = (record.kind == .live ? [record.sequence] : []) + mergeParents
+        let current = Set(needed.map(MachinePaths.deviceStateName))
         let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.memory)) ?? []
-        for name in names where name.hasPrefix(MachinePaths.deviceStatePrefix) && name != current {
+        for name in names where name.hasPrefix(MachinePaths.deviceStatePrefix) && !current.contains(name) {
             AtomicFile.remove("\(paths.memory)/\(name)")
         }
     }

@@ -35,6 +35,32 @@ extension EndToEnd {
             }
         }
 
+        @Test func aMachineKilledWhileTheServerIsAwayGoesOnFromWhatTheDeviceKept() async throws {
+            try await World.withGuest { stage in
+                let trial = stage.trial
+                await trial.endServer()
+                let atBreak = try await trial.state("A").head
+                _ = try await waitFor("a checkpoint to wait") {
+                    try await trial.state("A").notUploadedBytes > 0 ? true : nil
+                }
+                try await stage.waitForGuest(counts: 1)
+                let (saved, kept) = (stage.tape.witness, try await trial.state("A").sequence)
+                _ = try await waitFor("two more checkpoints", for: .seconds(60)) {
+                    try await trial.state("A").sequence >= kept.next.next ? true : nil
+                }
+                try await killMachine(of: stage)
+                _ = try await waitFor("A to know that its QEMU has crashed") {
+                    try await trial.state("A").state == .crashed ? true : nil
+                }
+                try stage.beginTapeAnew()
+                try await trial.startServer()
+                try await trial.tell("A", "start", Done())
+                try await goesOn(&stage, from: saved)
+                #expect(try await trial.state("A").head > atBreak.next)
+                #expect(try await stage.standbyAgrees())
+            }
+        }
+
         @Test func aSwitchOfACrashedVMSaysWhatToDo() async throws {
             try await World.withGuest { stage in
                 let trial = stage.trial

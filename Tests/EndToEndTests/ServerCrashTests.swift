@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VMSyncAPI
 import VMSyncCore
@@ -55,18 +56,20 @@ extension EndToEnd {
             try await World.withGuest { stage in
                 let trial = stage.trial
                 await trial.endServer()
-                let atBreak = try await trial.state("A").head
                 let offline = try await waitFor("A to say that the server is away and something is unsaved") {
                     let (daemon, vm) = (try await trial.status("A"), try await trial.state("A"))
                     return !daemon.serverAnswers && vm.notUploadedBytes > 0 && vm.problem != nil ? vm : nil
                 }
                 #expect(offline.state == .active)
                 #expect(offline.problem?.code == .unavailable)
-                // A minute of the guest's time: many intervals, and as long as a request may take.
-                try await stage.waitForGuest(counts: 600)
-                let later = try await trial.state("A")
-                #expect(later.sequence == offline.sequence, "no second checkpoint while the first one waits")
-                #expect(later.notUploadedBytes == offline.notUploadedBytes)
+                let later = try await waitFor("A to make checkpoints that wait", for: .seconds(90)) {
+                    let vm = try await trial.state("A")
+                    return vm.sequence.rawValue >= offline.sequence.rawValue + 4 ? vm : nil
+                }
+                #expect(later.head == offline.head)
+                #expect(later.notUploadedBytes > offline.notUploadedBytes)
+                #expect(
+                    try waiting(in: trial, stage.vm) == [offline.sequence, later.sequence], "all but the oldest in one")
                 #expect(try await trial.state("B").state == .disconnected)
 
                 // A daemon that starts without the server takes over what runs.
@@ -79,7 +82,7 @@ extension EndToEnd {
                 try await stage.waitForGuest(counts: 10)
 
                 try await trial.startServer()
-                try await trial.waitUntilReady("B", atLeast: atBreak.next.next.next)
+                try await trial.waitUntilReady("B", atLeast: later.sequence.next)
                 #expect(try await stage.standbyAgrees())
                 #expect(try await trial.state("A").notUploadedBytes == 0)
                 _ = try await stage.move()
@@ -110,6 +113,12 @@ extension EndToEnd {
             }
         }
     }
+}
+
+/// The checkpoints in the outbox of A.
+private func waiting(in trial: Trial, _ vm: VMID) throws -> [Sequence] {
+    try FileManager.default.contentsOfDirectory(atPath: trial.paths("A", vm).outbox)
+        .compactMap { UInt64($0).map(Sequence.init(rawValue:)) }.sorted()
 }
 
 extension Stage {

@@ -84,7 +84,7 @@ struct MergeTests {
 
     private func merge(_ first: [UInt8], _ second: [UInt8], state: [UInt8]) throws -> [UInt8] {
         var merged: [UInt8] = []
-        let length = try first.withRawBytes { first throws(VMSyncError) in
+        let (length, _) = try first.withRawBytes { first throws(VMSyncError) in
             try second.withRawBytes { second throws(VMSyncError) in
                 try Merge.merge(first, second, deviceState: state, compressor: ZstdCompressor()) {
                     merged.append(contentsOf: $0)

@@ -37,7 +37,7 @@ struct DevicePlanTests {
         if state == .moved {
             _ = try lease.commit(
                 CommitOffer(
-                    epoch: Epoch(rawValue: 3), sequence: Sequence(rawValue: 1), kind: .live, size: 1,
+                    epoch: Epoch(rawValue: 3), sequence: Sequence(rawValue: 1), parent: .base, kind: .live, size: 1,
                     checksum: ContentHash(digest: [UInt8](repeating: 0, count: 32)), then: .move(id)),
                 by: from, known: nil, at: now)
         }
@@ -61,7 +61,7 @@ struct DevicePlanTests {
     @Test func aStandbyAppliesTheNextCheckpointAndNoLaterOne() {
         var situation = following()
         situation.replica = Sequence(rawValue: 4)
-        #expect(situation.nextAction == .apply(Sequence(rawValue: 5)))
+        #expect(situation.nextAction == .applyNext)
     }
 
     @Test func aDeviceWithoutTheBaseFetchesItFirst() {
@@ -106,7 +106,7 @@ struct DevicePlanTests {
         #expect(situation.nextAction == .prepare)
         situation.machine = .waiting
         situation.replica = Sequence(rawValue: 6)
-        #expect(situation.nextAction == .apply(Sequence(rawValue: 7)))
+        #expect(situation.nextAction == .applyNext)
     }
 
     @Test func aDeviceThatCannotRunTheVMRefusesBeforeAnythingElse() throws {
@@ -166,6 +166,27 @@ struct DevicePlanTests {
 
     // MARK: Active
 
+    @Test func whileTheServerIsAwayCheckpointsAreMadeAllTheSameAtTheirPace() {
+        var situation = active()
+        situation.outbox = [Sequence(rawValue: 8), Sequence(rawValue: 12)]
+        situation.serverTakesNothing = true
+        #expect(situation.nextAction == .upload)
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .checkpoint)
+        situation.machine = .died
+        #expect(situation.nextAction == .upload)
+        situation.machine = .running
+        situation.outbox.append(Sequence(rawValue: 13))
+        #expect(situation.nextAction == .upload, "they could not be merged")
+    }
+
+    @Test func thePaceOfAnOutageIsThatOfManyIntervalsAndOfAnIdleProcessor() {
+        let second = Duration.seconds(1)
+        #expect(OutagePace.rest(after: .zero, interval: second) == .seconds(10))
+        #expect(OutagePace.rest(after: .milliseconds(400), interval: second) == .seconds(10))
+        #expect(OutagePace.rest(after: .seconds(3), interval: second) == .seconds(60))
+    }
+
     @Test func whatIsSealedGoesOutBeforeTheNextCheckpoint() {
         var situation = active()
         situation.checkpointIsDue = true
@@ -221,7 +242,7 @@ struct DevicePlanTests {
             situation.replica = Sequence(rawValue: 7)
             #expect(situation.nextAction == .goActive)
             situation.replica = Sequence(rawValue: 6)
-            #expect(situation.nextAction == .apply(Sequence(rawValue: 7)))
+            #expect(situation.nextAction == .applyNext)
         }
     }
 

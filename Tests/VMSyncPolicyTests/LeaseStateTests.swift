@@ -10,12 +10,13 @@ struct LeaseFixture {
     var state = LeaseState(vm: .random())
 
     func offer(
-        _ sequence: UInt64, epoch: UInt64 = 1, content: UInt8 = 1,
+        _ sequence: UInt64, after parent: UInt64? = nil, epoch: UInt64 = 1, content: UInt8 = 1,
         kind: CheckpointKind = .live, then: AfterCommit = .keep
     ) -> CommitOffer {
         CommitOffer(
             epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: sequence),
-            kind: kind, size: 10, checksum: ContentHash(digest: [UInt8](repeating: content, count: 32)), then: then)
+            parent: Sequence(rawValue: parent ?? max(sequence, 1) - 1), kind: kind, size: 10,
+            checksum: ContentHash(digest: [UInt8](repeating: content, count: 32)), then: then)
     }
 
     /// The state with the laptop active under epoch 1.
@@ -84,6 +85,7 @@ func code(_ body: () throws -> Void) -> VMSyncError.Code? {
         let before = lease.state
         let refused: [(CommitOffer, VMSyncError.Code)] = [
             (lease.offer(1, content: 2), .outOfOrder), (lease.offer(3), .outOfOrder), (lease.offer(0), .outOfOrder),
+            (lease.offer(1, after: 1, content: 2), .outOfOrder), (lease.offer(2, after: 0), .outOfOrder),
             (lease.offer(2, epoch: 0), .fenced), (lease.offer(2, epoch: 2), .fenced),
         ]
         for (offer, expected) in refused {
@@ -95,6 +97,16 @@ func code(_ body: () throws -> Void) -> VMSyncError.Code? {
             code { _ = try lease.state.commit(lease.offer(2), by: lease.desktop, known: nil, at: lease.noon) }
                 == .fenced)
         #expect(lease.state == before)
+    }
+
+    @Test func aCheckpointThatOthersWereMergedIntoFollowsTheHeadAllTheSame() throws {
+        var lease = try LeaseFixture.active()
+        _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: lease.noon)
+        let merged = lease.offer(7, after: 1)
+        let record = try lease.state.commit(merged, by: lease.laptop, known: nil, at: lease.noon).record
+        #expect(lease.state.headSequence == Sequence(rawValue: 7))
+        let again = try lease.state.commit(merged, by: lease.laptop, known: record, at: lease.noon)
+        #expect(again == .repeated(record))
     }
 
     @Test func aRepeatedCommitGetsTheSameAnswerAlsoAfterItGaveTheLeaseAway() throws {

@@ -82,6 +82,27 @@ struct ReplicaCrashTests {
         #expect(try active.content() == standby.content())
     }
 
+    @Test("while it merges what waits loses nothing, and the next one merges on")
+    func merging() async throws {
+        for fault in ["merge-written", "merge-noted"] {
+            try await withCrash { folder in
+                let job = [folder, fault + ":kill"]
+                await #expect(processExitsWith: .signal(SIGKILL)) { [job = job as [String]] in
+                    try mergeInChild(job[0], fault: job[1])
+                }
+            } _: { active, standby, random in
+                let waiting = try active.replica.outbox().map(\.sequence.rawValue)
+                #expect(waiting == (fault == "merge-noted" ? [3, 5] : [3, 4, 5]))
+                #expect(try active.isSound())
+                try active.runGuest(&random)
+                try active.checkpoint()
+                try active.replica.mergeOutbox()
+                try active.send(to: standby)
+                #expect(try active.content() == standby.content())
+            }
+        }
+    }
+
     @Test("while shutting the VM off finishes that")
     func off() async throws {
         try await withCrash { folder in
@@ -190,6 +211,18 @@ private func sealInChild(_ folder: String, _ kind: Manifest.Kind = .live, fault:
     var random = SeededRandom(seed: 77)
     try active.runGuest(&random, writes: 100)
     try active.checkpoint(kind)
+}
+
+/// In the child: two more checkpoints are sealed and merged.
+private func mergeInChild(_ folder: String, fault: String) throws {
+    setenv("VMSYNC_FAULT", fault, 1)
+    let active = try TestDevice(folder + "/a")
+    var random = SeededRandom(seed: 78)
+    for _ in 0..<2 {
+        try active.runGuest(&random, writes: 60)
+        try active.checkpoint()
+    }
+    try active.replica.mergeOutbox()
 }
 
 /// In the child: what waits in the inbox is applied.

@@ -97,6 +97,7 @@ import VMSyncPolicy
                 Content-Length: 3000000\r
                 Vmsync-Epoch: 1\r
                 Vmsync-Sequence: 1\r
+                Vmsync-Parent: 0\r
                 Vmsync-Kind: live\r
                 Vmsync-Checksum: \(offer.checksum)\r
                 \r\n
@@ -114,12 +115,12 @@ import VMSyncPolicy
         try await ServerFixture.with { it in
             let vm = try await it.activeVM()
             let good = [
-                "Vmsync-Epoch": "1", "Vmsync-Sequence": "1", "Vmsync-Kind": "live",
+                "Vmsync-Epoch": "1", "Vmsync-Sequence": "1", "Vmsync-Parent": "0", "Vmsync-Kind": "live",
                 "Vmsync-Checksum": hash(of: ByteBuffer(string: "pack")).rawValue,
             ]
             let bad = [
                 ("Vmsync-Epoch", "-1"), ("Vmsync-Sequence", "99999999999999999999"), ("Vmsync-Kind", "dead"),
-                ("Vmsync-Checksum", "00"), ("Vmsync-Digest", String(repeating: "d", count: 129)),
+                ("Vmsync-Parent", ""), ("Vmsync-Checksum", "00"), ("Vmsync-Digest", String(repeating: "d", count: 129)),
                 ("Vmsync-Digest", "a b"), ("Vmsync-Then", "switch="), ("Vmsync-Then", "later"),
             ]
             let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: "pack"))

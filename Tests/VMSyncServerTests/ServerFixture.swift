@@ -112,8 +112,9 @@ struct ServerFixture: Sendable {
         then: AfterCommit = .keep
     ) -> CommitOffer {
         CommitOffer(
-            epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: sequence), kind: kind,
-            size: UInt64(pack.readableBytes), checksum: hash(of: pack), digest: "d-\(sequence)", then: then)
+            epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: sequence),
+            parent: Sequence(rawValue: max(sequence, 1) - 1), kind: kind, size: UInt64(pack.readableBytes),
+            checksum: hash(of: pack), digest: "d-\(sequence)", then: then)
     }
 
     @discardableResult

@@ -31,8 +31,9 @@ struct ClockedStore: Sendable {
 
     func offer(_ sequence: UInt64, then: AfterCommit = .keep) -> CommitOffer {
         CommitOffer(
-            epoch: Epoch(rawValue: 1), sequence: Sequence(rawValue: sequence), kind: .live, size: 7,
-            checksum: Self.hash("pack \(sequence)"), digest: "digest", then: then)
+            epoch: Epoch(rawValue: 1), sequence: Sequence(rawValue: sequence),
+            parent: Sequence(rawValue: sequence - 1), kind: .live, size: 7, checksum: Self.hash("pack \(sequence)"),
+            digest: "digest", then: then)
     }
 
     /// Commits as the server does.
@@ -229,7 +230,8 @@ enum MetadataStoreContract {
                 let won = await withTaskGroup(of: Bool.self) { group in
                     for number in 0..<16 {
                         let offer = CommitOffer(
-                            epoch: Epoch(rawValue: 1), sequence: Sequence(rawValue: sequence), kind: .live, size: 1,
+                            epoch: Epoch(rawValue: 1), sequence: Sequence(rawValue: sequence),
+                            parent: Sequence(rawValue: sequence - 1), kind: .live, size: 1,
                             checksum: ClockedStore.hash("\(sequence) by \(number)"))
                         group.addTask { (try? await it.commit(offer, to: vm, by: laptop)) != nil }
                     }

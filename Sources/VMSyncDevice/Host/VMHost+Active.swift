@@ -17,7 +17,9 @@ extension VMHost {
         let start = ContinuousClock.now
         nextCheckpoint = start + environment.checkpointInterval
         do {
+            let isAway = !waitingCheckpoints.isEmpty
             let made = try await makeLive(thenResume: true)
+            if isAway { return keepHere(made, since: start) }
             try await upload(made.sealed, made: made)
             approach?.note(.now - start, sent: made.sealed.sequence)
         } catch let error as VMSyncError where error.code == .shutDown {
@@ -25,8 +27,21 @@ extension VMHost {
             if let machine { guestDidShutDown(machine) }
         } catch {
             approach?.noteFailure()
+            // From here on they are made at the pace of an outage, until the server has what waits.
+            nextCheckpoint = .now + OutagePace.rest(after: .zero, interval: environment.checkpointInterval)
             throw error
         }
+    }
+
+    /// The server is away, and what was made stays here: one with all that waits, but for the oldest.
+    private func keepHere(_ made: Made, since start: ContinuousClock.Instant) {
+        do {
+            try replica?.mergeOutbox()
+        } catch {
+            logger.warning("no more checkpoints before the server has those that wait: \(error.message)")
+        }
+        note(made, sending: [:])
+        nextCheckpoint = .now + OutagePace.rest(after: .now - start, interval: environment.checkpointInterval)
     }
 
     /// A checkpoint that was made of the running guest.
@@ -84,6 +99,7 @@ extension VMHost {
         // The last one under a tenure decides what becomes of the lease too.
         if sealed.sequence == tenure?.departure?.sequence { return try await settleDeparture() }
         try await upload(sealed, made: nil)
+        if waitingCheckpoints.isEmpty { nextCheckpoint = .now }
     }
 
     private func upload(_ sealed: SealedCheckpoint, made: Made?) async throws {
@@ -97,8 +113,9 @@ extension VMHost {
     private func commit(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
         try Fault.point(then == .keep ? "before-commit" : "before-departure-commit")
         let offer = CommitOffer(
-            epoch: sealed.epoch, sequence: sealed.sequence, kind: sealed.kind == .live ? .live : .off,
-            size: UInt64(sealed.packBytes), checksum: try ContentHash(ofFile: sealed.packPath),
+            epoch: sealed.epoch, sequence: sealed.sequence, parent: sealed.parent,
+            kind: sealed.kind == .live ? .live : .off, size: UInt64(sealed.packBytes),
+            checksum: try ContentHash(ofFile: sealed.packPath),
             digest: sealed.digest.description, then: then)
         let source = try packSource(sealed)
         let start = ContinuousClock.now

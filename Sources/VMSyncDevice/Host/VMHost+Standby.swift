@@ -29,12 +29,13 @@ extension VMHost {
     }
 
     /// Fetches the next pack and applies it. A pack that is damaged is fetched again.
-    func fetchAndApply(_ sequence: Sequence) async throws {
+    func fetchAndApply() async throws {
         guard let replica else { return }
         var watch = Stopwatch()
-        guard let checkpoint = try await checkpointRecord(sequence) else {
-            throw VMSyncError(.notFound, "the server has no checkpoint \(sequence) of this VM")
+        guard let checkpoint = try await nextCheckpoint(after: replica.record.sequence) else {
+            throw VMSyncError(.notFound, "the server has no checkpoint after \(replica.record.sequence) of this VM")
         }
+        let sequence = checkpoint.sequence
         try await environment.client.fetchPack(of: id, checkpoint, to: replica.inboxPath(sequence))
         watch.lap("fetch")
         if record.holder == environment.me.id { try Fault.point("arrival-fetched") }
@@ -48,11 +49,11 @@ extension VMHost {
         }
     }
 
-    private func checkpointRecord(_ sequence: Sequence) async throws -> CheckpointRecord? {
-        if let head = record.head, head.sequence == sequence { return head }
-        if let known = upcoming.first(where: { $0.sequence == sequence }) { return known }
-        let previous = Sequence(rawValue: sequence.rawValue - 1)
-        upcoming = try await environment.client.checkpoints(of: id, after: previous)
+    /// The checkpoint that follows `sequence`; numbers may be missing between the two.
+    private func nextCheckpoint(after sequence: Sequence) async throws -> CheckpointRecord? {
+        if let head = record.head, head.sequence == sequence.next { return head }
+        if let known = upcoming.first(where: { $0.sequence > sequence }) { return known }
+        upcoming = try await environment.client.checkpoints(of: id, after: sequence)
         return upcoming.first
     }
 

@@ -33,6 +33,8 @@ package struct HostEnvironment: Sendable {
 package actor VMHost {
     /// Checkpoints whose metrics are kept for `vmsync status` and the demo.
     static let metricsKept = 4096
+    /// With these a checkpoint waits, and others may be made meanwhile.
+    private static let serversFault: Set<VMSyncError.Code> = [.unavailable, .noSpace]
 
     nonisolated let thread: any EventLoop
     package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
@@ -177,6 +179,7 @@ package actor VMHost {
             server: recordIsCurrent ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
+            serverTakesNothing: problem.map { Self.serversFault.contains($0.code) } ?? false,
             checkpointIsDue: nextCheckpoint <= .now,
             approach: approach?.next ?? .lastCheckpoint,
             startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
@@ -203,7 +206,7 @@ package actor VMHost {
         case .wait: break
         case .fetchBase: try await fetchBase()
         case .rebuild: try await rebuild()
-        case .apply(let sequence): try await fetchAndApply(sequence)
+        case .applyNext: try await fetchAndApply()
         case .drop(let sequence): replica?.acknowledge(sequence)
         case .upload: try await upload()
         case .checkpoint: try await checkpoint()
@@ -271,7 +274,7 @@ extension DeviceAction {
         case .wait: "waiting"
         case .fetchBase: "fetching the base image"
         case .rebuild: "rebuilding the replica"
-        case .apply(let sequence): "applying checkpoint \(sequence)"
+        case .applyNext: "applying the next checkpoint"
         case .drop: "clearing the outbox"
         case .upload: "saving to the server"
         case .checkpoint: "making a checkpoint"

@@ -1,0 +1,124 @@
+import Foundation
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+
+/// A checkpoint that is whole on this device; its pack waits in the outbox for the server.
+package struct SealedCheckpoint: Sendable, Codable, Hashable {
+    package var sequence: Sequence
+    /// The checkpoint that the pack is relative to.
+    package var parent: Sequence
+    package var epoch: Epoch
+    package var kind: Manifest.Kind
+    package var digest: Hash128
+    package var packPath: String
+    package var packBytes: Int
+    /// Units that the pack changes.
+    package var units: Int
+    package var created: Double
+}
+
+/// What a sealed folder says, so that sealing can be finished by another daemon.
+struct SealNote: Codable {
+    var checkpoint: SealedCheckpoint
+    var record: ReplicaRecord
+    /// The digest of the checkpoint that was there when this one was sealed.
+    var parent: Hash128
+    /// Per disk, the modification number up to which its blocks are in the pack.
+    var upTo: [UInt64]
+}
+
+extension Replica {
+    /// The sealed checkpoints that the server has not acknowledged, oldest first; each follows the one before.
+    package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
+        var waiting: [SealedCheckpoint] = []
+        for number in names.compactMap({ UInt64($0) }).sorted() where number <= record.sequence.rawValue {
+            guard let checkpoint = try note(of: Sequence(rawValue: number))?.checkpoint else { continue }
+            // Swallowed by a merge that was killed before it removed them.
+            waiting.removeAll { $0.sequence > checkpoint.parent }
+            waiting.append(checkpoint)
+        }
+        return waiting
+    }
+
+    /// Drops a checkpoint from the outbox: the server has it.
+    package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
+
+    /// Makes one of the two newest checkpoints of the outbox, so that however long the server is away, two wait: the
+    /// oldest, which may have reached it, and all others in one.
+    ///
+    /// Order: the merged pack → the note of the newest names it, which is the moment of merging → what it swallowed
+    /// goes.
+    /// - Throws: `invalidInput` if the two name more units than may be merged, or the result would pass a limit of the
+    ///   format; both stay then.
+    package func mergeOutbox() throws(VMSyncError) {
+        let waiting = try outbox()
+        guard waiting.count > 2, var note = try note(of: waiting[waiting.count - 1].sequence) else { return }
+        let (earlier, later) = (waiting[waiting.count - 2], waiting[waiting.count - 1])
+        guard earlier.units + later.units <= mergeUnitsMax else {
+            throw VMSyncError(
+                .invalidInput, "checkpoints \(earlier.sequence) and \(later.sequence) are too large to be merged")
+        }
+        let state = waiting[waiting.count - 3].kind == .live ? try readDeviceState(earlier.parent) : []
+        let path = mergedPath(later.sequence)
+        let merged = try merge(earlier, later, deviceState: state, into: path)
+        try Fault.point("merge-written")
+        note.checkpoint.parent = earlier.parent
+        note.checkpoint.packPath = path
+        (note.checkpoint.packBytes, note.checkpoint.units) = merged
+        try AtomicFile.write(note, to: notePath(later.sequence))
+        try Fault.point("merge-noted")
+        tidyOutbox()
+        removeOldDeviceStates()
+    }
+
+    /// Merging unpacks both in memory: an eighth of the guest's at most.
+    private var mergeUnitsMax: Int { memory.units / 8 }
+
+    private func merge(
+        _ earlier: SealedCheckpoint, _ later: SealedCheckpoint, deviceState: [UInt8], into path: String
+    ) throws(VMSyncError) -> (length: Int, units: Int) {
+        let file = try PackFile(path: path)
+        return try MappedFile.with(earlier.packPath) { first throws(VMSyncError) in
+            try MappedFile.with(later.packPath) { second throws(VMSyncError) in
+                try Merge.merge(first, second, deviceState: deviceState, compressor: compressor, into: file.write)
+            }
+        }
+    }
+
+    private func readDeviceState(_ sequence: Sequence) throws(VMSyncError) -> [UInt8] {
+        try MappedFile.with(paths.deviceState(sequence)) { Array($0) }
+    }
+
+    /// The checkpoints whose device states the next merge may need: those that all but the oldest follow.
+    var mergeParents: [Sequence] { ((try? outbox()) ?? []).dropFirst().map(\.parent) }
+
+    /// Removes what a merge leaves behind, also one that was killed.
+    func tidyOutbox() {
+        guard let waiting = try? outbox() else { return }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
+        for number in names.compactMap({ UInt64($0) }) where number <= record.sequence.rawValue {
+            let sequence = Sequence(rawValue: number)
+            guard let kept = waiting.first(where: { $0.sequence == sequence }) else {
+                acknowledge(sequence)
+                continue
+            }
+            for pack in [packPath(sequence), mergedPath(sequence)] where pack != kept.packPath {
+                AtomicFile.remove(pack)
+            }
+        }
+    }
+
+    func sealedFolder(_ sequence: Sequence) -> String { "\(paths.outbox)/\(sequence)" }
+
+    func packPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/pack" }
+
+    private func mergedPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/merged" }
+
+    private func notePath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/seal.json" }
+
+    func note(of sequence: Sequence) throws(VMSyncError) -> SealNote? {
+        try AtomicFile.read(SealNote.self, at: notePath(sequence))
+    }
+}
