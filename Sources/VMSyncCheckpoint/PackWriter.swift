@@ -15,6 +15,8 @@ package final class PackWriter {
     private static let runsWithoutWindow = 64 << 10
     /// Where the level says that time is short, so are those of which zstd alone leaves less than this.
     private static let frameWithoutWindow = 64 << 10
+    /// Of so many it seldom does, for they are a picture of a film, and trying took 7 ms.
+    private static let runsWithWindow = 1 << 20
 
     private let sink: Sink
     private let clock: () -> Double
@@ -133,7 +135,7 @@ package final class PackWriter {
 
     private func compress(stateRuns runs: UnsafeRawBufferPointer) throws(VMSyncError) -> Int {
         if runs.count < Self.runsWithoutWindow { return try compress(runs, prefix: []) }
-        if compressor.level == ZstdCompressor.fastLevel {
+        if compressor.level == ZstdCompressor.fastLevel, runs.count < Self.runsWithWindow {
             let length = try compress(runs, prefix: [])
             if length < Self.frameWithoutWindow { return length }
         }

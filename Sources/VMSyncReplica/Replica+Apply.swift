@@ -202,6 +202,7 @@ extension Replica {
                 hint: "it is rebuilt from the server by itself; see vmsync status")
         }
         if let state { try AtomicFile.write(bytes: state, to: paths.deviceState(manifest.sequence)) }
+        appliedState = state.map { (digest.deviceState, $0) }
         try Fault.point("apply-unrecorded")
         record = ReplicaRecord(
             vm: record.vm, sequence: manifest.sequence, kind: manifest.kind, digest: digest, qemu: manifest.qemu,

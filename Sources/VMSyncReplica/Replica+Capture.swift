@@ -28,6 +28,7 @@ extension Replica {
         // Only after a seal that failed behind its decisive moment is there anything to finish.
         try finishSealing()
         captured.prepare()
+        appliedState = nil
         // QEMU flushes the disks in the pause, and then finds little to flush.
         for disk in disks { try disk.overlay.flush() }
     }
