@@ -52,7 +52,8 @@ package struct VMRecord: Hashable, Sendable, Codable {
     package let epoch: Epoch
     /// The active device.
     package let holder: DeviceID?
-    package let head: CheckpointRecord?
+    /// A device that commits knows it before the server's next record does.
+    package var head: CheckpointRecord?
     package let runState: RunState
     /// The last switch, whatever became of it.
     package let lastSwitch: SwitchRecord?

@@ -27,8 +27,10 @@ extension VMHost {
             if let machine { guestDidShutDown(machine) }
         } catch {
             approach?.noteFailure()
-            // From here on they are made at the pace of an outage, until the server has what waits.
-            nextCheckpoint = .now + OutagePace.rest(after: .zero, interval: environment.checkpointInterval)
+            if !waitingCheckpoints.isEmpty {
+                // From here on at the pace of an outage, until the server has what waits.
+                nextCheckpoint = .now + OutagePace.rest(after: .zero, interval: environment.checkpointInterval)
+            }
             throw error
         }
     }

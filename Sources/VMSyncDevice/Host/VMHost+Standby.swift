@@ -58,15 +58,10 @@ extension VMHost {
     }
 
     private func showCatchUp() {
-        guard let replica, let head = record.head, head.sequence.rawValue > replica.record.sequence.rawValue + 1 else {
-            return progress.withLock { $0 = nil }
-        }
-        let left = upcoming.filter { $0.sequence > replica.record.sequence }
-        progress.withLock {
-            $0 = StepProgress(
-                step: "fetching \(head.sequence.rawValue - replica.record.sequence.rawValue) checkpoints", done: 0,
-                total: left.reduce(0) { $0 + $1.size })
-        }
+        let left = upcoming.filter { $0.sequence > replica?.record.sequence ?? .base }
+        let step = StepProgress(
+            step: "fetching \(left.count) checkpoints", done: 0, total: left.reduce(0) { $0 + $1.size })
+        progress.withLock { $0 = left.count > 1 ? step : nil }
     }
 
     /// Starts a QEMU on the replica's memory that waits for device state.

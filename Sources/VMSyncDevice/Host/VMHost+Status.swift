@@ -9,11 +9,6 @@ import VMSyncReplica
 
 /// What `vmsync status` shows, put together after every step.
 extension VMHost {
-    func noteHead(_ head: CheckpointRecord) {
-        if let saved, saved.sequence >= head.sequence { return }
-        saved = (head.sequence, .now)
-    }
-
     func publish() {
         var status = VMStatus(id: id, name: record.name)
         status.state = stateWord

@@ -252,9 +252,19 @@ package actor VMHost {
 
     private func take(_ newer: VMRecord) {
         guard newer.revision >= record.revision || !recordIsCurrent else { return }
+        let known = recordIsCurrent ? record.head : nil
         record = newer
         recordIsCurrent = true
+        if let known { noteHead(known) }
         if let head = newer.head { noteHead(head) }
+    }
+
+    /// The server has `head`. What we committed ourselves is known before the event of it comes, and one that was on its
+    /// way meanwhile must not take it back: a VM that is started next begins from the head.
+    func noteHead(_ head: CheckpointRecord) {
+        if head.sequence > record.head?.sequence ?? .base { record.head = head }
+        if let saved, saved.sequence >= head.sequence { return }
+        saved = (head.sequence, .now)
     }
 
     private func close() async {
