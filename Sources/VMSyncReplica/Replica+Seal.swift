@@ -142,8 +142,7 @@ extension Replica {
         let note = SealNote(
             checkpoint: SealedCheckpoint(
                 sequence: sequence, parent: record.sequence, epoch: header.epoch, kind: header.kind,
-                digest: digest.combined,
-                packPath: packPath(sequence), packBytes: length,
+                digest: digest.combined, packPath: packPath(sequence), packBytes: length,
                 units: changes.reduce(0) { $0 + $1.indices.count }, created: header.created),
             record: ReplicaRecord(
                 vm: record.vm, sequence: sequence, kind: header.kind, digest: digest, qemu: header.qemu,
@@ -207,27 +206,5 @@ extension Replica {
             }
         }
         return changes
-    }
-}
-
-/// The file that a pack is written to.
-final class PackFile {
-    private let descriptor: Int32
-    private let path: String
-
-    init(path: String) throws(VMSyncError) {
-        self.path = path
-        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw .system("open", path: path) }
-    }
-
-    deinit { close(descriptor) }
-
-    func write(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
-        try AtomicFile.writeAll(bytes, to: descriptor, path: path)
-    }
-
-    func sync() throws(VMSyncError) {
-        guard fsync(descriptor) == 0 else { throw .system("fsync", path: path) }
     }
 }
