@@ -58,7 +58,7 @@ struct DevicePlanTests {
 
     @Test func aStandbyAtTheHeadWaits() { #expect(following().nextAction == .wait) }
 
-    @Test func aStandbyAppliesTheNextCheckpointAndNoLaterOne() {
+    @Test func aStandbyBehindTheHeadAppliesTheNextCheckpoint() {
         var situation = following()
         situation.replica = Sequence(rawValue: 4)
         #expect(situation.nextAction == .applyNext)

@@ -32,7 +32,7 @@ extension VMHost {
     func fetchAndApply() async throws {
         guard let replica else { return }
         var watch = Stopwatch()
-        guard let checkpoint = try await nextCheckpoint(after: replica.record.sequence) else {
+        guard let checkpoint = try await checkpointRecord(after: replica.record.sequence) else {
             throw VMSyncError(.notFound, "the server has no checkpoint after \(replica.record.sequence) of this VM")
         }
         let sequence = checkpoint.sequence
@@ -50,7 +50,7 @@ extension VMHost {
     }
 
     /// The checkpoint that follows `sequence`; numbers may be missing between the two.
-    private func nextCheckpoint(after sequence: Sequence) async throws -> CheckpointRecord? {
+    private func checkpointRecord(after sequence: Sequence) async throws -> CheckpointRecord? {
         if let head = record.head, head.sequence == sequence.next { return head }
         if let known = upcoming.first(where: { $0.sequence > sequence }) { return known }
         upcoming = try await environment.client.checkpoints(of: id, after: sequence)
