@@ -18,7 +18,7 @@ struct DirtyTrackerTests {
         #expect(error?.code == .io)
     }
 
-    @Test("lists the pages of a process that writes all the time in order, each once")
+    @Test("lists the pages of a process that writes all the time in order, each once", .timeLimit(.minutes(2)))
     func inOrder() async throws {
         try await TestFolder.with(in: TestFolder.shared) { folder in
             let pages = 16_384
