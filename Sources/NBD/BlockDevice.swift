@@ -1,8 +1,8 @@
 /// A range of bytes that an `NBDServer` exports.
 ///
 /// The server calls these on threads of its pool only, several at once, so they may block and must be safe to call
-/// concurrently; `readPromptly` alone is called on event loops, and must not block. It has checked that every range lies
-/// within `size`. Requests that overlap in space and in time may take effect in any order. An error that is
+/// concurrently; `readPromptly` and `isFlushed` alone are called on event loops, and must not block. It has checked that
+/// every range lies within `size`. Requests that overlap in space and in time may take effect in any order. An error that is
 /// `NBDReportable` reaches the client as it says, any other one as EIO.
 package protocol BlockDevice: Sendable {
     /// In bytes; fixed for the device's life.
@@ -21,6 +21,8 @@ package protocol BlockDevice: Sendable {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, fua: Bool) throws
     /// Returns when every write that had returned before the call is on permanent storage.
     func flush() throws
+    /// Whether every write that has returned is on permanent storage already; false if that can't be told at once.
+    var isFlushed: Bool { get }
     /// The content of the range is no longer needed.
     func trim(at offset: UInt64, length: UInt64) throws
     /// The range reads as zeros from now on. Its storage may be given back only with `mayTrim`.
@@ -31,8 +33,9 @@ package protocol BlockDevice: Sendable {
 }
 
 extension BlockDevice {
-    /// For a device that can't tell whether it would block.
+    // For a device that can't tell whether it would block.
     package func readPromptly(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool { false }
+    package var isFlushed: Bool { false }
 }
 
 /// Sizes of requests in bytes. Each is a power of two (a maximum also any multiple of the preferred one).

@@ -15,12 +15,19 @@ struct NBDExecutor: Sendable {
         self.format = NBDReplyFormat(structured: session.structured)
     }
 
-    /// Answers a READ whose content the device has at hand: appends the reply, or else leaves `replies` as it was and
-    /// gives false. Never blocks.
+    /// Answers a READ whose content the device has at hand, or a FLUSH of a device with nothing to flush: appends the
+    /// reply, or else leaves `replies` as it was and gives false. Never blocks.
     func replyPromptly(to request: NBDRequest, in replies: inout ByteBuffer) -> Bool {
-        guard request.kind == .read else { return false }
         let device = session.export.device
-        return format.appendData(request, to: &replies) { device.readPromptly(at: request.offset, into: $0) }
+        switch request.kind {
+        case .read:
+            return format.appendData(request, to: &replies) { device.readPromptly(at: request.offset, into: $0) }
+        case .flush where device.isFlushed:
+            replies.writeImmutableBuffer(format.success(request))
+            return true
+        default:
+            return false
+        }
     }
 
     /// Runs `requests` one after the other and gives all replies.

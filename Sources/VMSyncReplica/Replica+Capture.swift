@@ -29,7 +29,7 @@ extension Replica {
         try finishSealing()
         captured.prepare()
         appliedState = nil
-        // QEMU flushes the disks in the pause, and then finds little to flush.
+        // QEMU flushes the disks in the pause, and then finds little to flush, or nothing.
         for disk in disks { try disk.overlay.flush() }
     }
 

@@ -13,6 +13,7 @@ final class MemoryDisk: BlockDevice {
     /// Reads that end here or before are at hand; all others have to wait.
     private let promptEnd: UInt64
     let flushes = Mutex(0)
+    private let hasChanged = Mutex(true)
     let reads = Mutex(0)
     let promptReads = Mutex(0)
 
@@ -51,10 +52,16 @@ final class MemoryDisk: BlockDevice {
                 UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)...]).copyMemory(from: new)
             }
         }
+        hasChanged.withLock { $0 = true }
         if fua { try flush() }
     }
 
-    func flush() throws { flushes.withLock { $0 += 1 } }
+    func flush() throws {
+        hasChanged.withLock { $0 = false }
+        flushes.withLock { $0 += 1 }
+    }
+
+    var isFlushed: Bool { hasChanged.withLock { !$0 } }
 
     func trim(at offset: UInt64, length: UInt64) throws {
         try writeZeroes(at: offset, length: length, mayTrim: true, fua: false)
@@ -65,6 +72,7 @@ final class MemoryDisk: BlockDevice {
         bytes.withLock { bytes in
             for index in Int(offset)..<Int(offset + length) { bytes[index] = 0 }
         }
+        hasChanged.withLock { $0 = true }
         if fua { try flush() }
     }
 

@@ -89,6 +89,24 @@ import Testing
         }
     }
 
+    @Test func aFlushWithNothingToFlushIsAnsweredWithoutTheDevice() async throws {
+        let disk = MemoryDisk(size: 1 << 20)
+        try await Serving.with(disk, in: scratch) { serving in
+            let client = try RawClient.ready(serving.socket)
+            func flush(cookie: UInt64) throws {
+                try client.send(client.head(3, cookie: cookie, at: 0, 0))
+                try expectReplies(to: [cookie: Sent()], client)
+            }
+            try flush(cookie: 1)
+            try flush(cookie: 2)
+            #expect(disk.flushes.withLock { $0 } == 1)
+            try client.send(client.head(1, cookie: 3, at: 0, 1) + [7])
+            try expectReplies(to: [3: Sent()], client)
+            try flush(cookie: 4)
+            #expect(disk.flushes.withLock { $0 } == 2)
+        }
+    }
+
     /// Takes as many replies as were `sent`, in any order.
     private func expectReplies(to sent: [UInt64: Sent], _ client: RawClient) throws {
         var missing = sent

@@ -47,6 +47,10 @@ package final class OverlayDisk: Sendable {
     /// The log, and why nothing can be promised to be durable any more, if so. Held through a whole flush.
     let durable: Mutex<Durable>
     let isClosed = Atomic(false)
+    /// Counts what may have changed content or states, and where that count stood at the last flush that succeeded.
+    /// Apart at first: what an earlier process wrote may not be flushed.
+    let changes = Atomic<UInt64>(1)
+    let flushedChanges = Atomic<UInt64>(0)
     private let lock: DiskFile
 
     struct Durable {

@@ -47,6 +47,31 @@ import VMSyncMachine
         #expect(!zeros.withUnsafeMutableBytes { disk.loadCached(at: UInt64(fixture.size) - 1, into: $0) })
     }
 
+    @Test func everyChangeIsToBeFlushed() throws {
+        let fixture = try DiskFixture(size: 4 * 4096)
+        do {
+            let disk = try fixture.open()
+            #expect(!disk.isFlushed)
+            try disk.flush()
+            #expect(disk.isFlushed)
+            let changes: [() throws -> Void] = [
+                { try disk.store([1], at: 5) }, { try disk.zero(at: 0, length: 4096, mayTrim: true) },
+                { try disk.zero(at: 4097, length: 10, mayTrim: false) },
+                { try [UInt8](repeating: 3, count: 4096).withUnsafeBytes { try disk.apply(block: 2, content: $0) } },
+                { try disk.apply(block: 3, content: nil) },
+            ]
+            for change in changes {
+                try change()
+                #expect(!disk.isFlushed)
+                try disk.flush()
+                #expect(disk.isFlushed)
+            }
+            try disk.store([2], at: 6)
+        }
+        // What a process left behind when it was killed is for the next one to flush.
+        #expect(try !fixture.open().isFlushed)
+    }
+
     @Test func partOfABlockKeepsTheRestOfTheBase() throws {
         let fixture = try DiskFixture(size: 4 * 4096)
         let disk = try fixture.open()
