@@ -64,9 +64,17 @@ package struct QEMUArguments: Sendable {
     private static func machine(_ definition: MachineDefinition, name: String, accelerator: Accelerator) -> [String] {
         [
             "-name", "guest=\(value(name))", "-nodefaults", "-no-user-config", "-only-migratable",
-            "-machine", "\(definition.machineType),memory-backend=ram", "-accel", accelerator.rawValue,
+            "-machine", machineType(definition), "-accel", accelerator.rawValue,
             "-cpu", definition.cpuModel, "-smp", "\(definition.cores)", "-rtc", "base=utc",
         ]
+    }
+
+    /// Without the chipset's disk controller, whose six empty ports take 0.4 ms of each pause to save.
+    private static func machineType(_ definition: MachineDefinition) -> String {
+        switch definition.architecture {
+        case .x86_64: "\(definition.machineType),memory-backend=ram,sata=off"
+        case .aarch64: "\(definition.machineType),memory-backend=ram"
+        }
     }
 
     private static func memory(_ definition: MachineDefinition, _ paths: MachinePaths, _ ram: RAM) -> [String] {
@@ -98,7 +106,6 @@ package struct QEMUArguments: Sendable {
         var arguments = [
             "-netdev", "user,id=net", "-device",
             "virtio-net-pci,\(legacy),netdev=net,mac=\(definition.macAddress),romfile=,addr=\(Slot.network)",
-            "-device", "virtio-keyboard-pci,addr=\(Slot.keyboard)",
             "-device", "virtio-tablet-pci,addr=\(Slot.tablet)",
             "-device", "virtio-rng-pci,\(legacy),addr=\(Slot.random)",
             // Memory that the guest has freed becomes a hole of the RAM file: it costs the host and a checkpoint nothing.
@@ -107,11 +114,13 @@ package struct QEMUArguments: Sendable {
         ]
         switch definition.architecture {
         case .x86_64:
+            // The keyboard is the one that a PC has in any case. One of virtio would take 0.85 ms of each pause to save.
             arguments += ["-device", "VGA,vgamem_mb=\(videoMegabytes),addr=\(Slot.video)"]
             arguments += ["-device", "vmgenid,guid=\(definition.generationID)"]
         case .aarch64:
             // QEMU 7.2 has vmgenid for x86 only.
             arguments += ["-device", "virtio-gpu-pci,addr=\(Slot.video)"]
+            arguments += ["-device", "virtio-keyboard-pci,addr=\(Slot.keyboard)"]
         }
         return arguments
     }
