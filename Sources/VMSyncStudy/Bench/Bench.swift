@@ -2,7 +2,8 @@ import VMSyncCore
 
 /// What can be measured.
 package enum BenchPart: String, Sendable, Codable, CaseIterable {
-    case bytes, pause, slowdown, codec, nbd
+    /// The pauses come first: the memory that is measured with them is that of a process which has done nothing else.
+    case pause, bytes, slowdown, codec, nbd
     /// Beside QEMU's live migration; needs root.
     case moves = "switch"
 }

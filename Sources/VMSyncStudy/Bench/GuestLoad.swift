@@ -44,9 +44,12 @@ enum GuestLoad: String, Sendable, Codable, CaseIterable {
 
     static func stop(on desk: Desk) async throws { try await command("pkill -x load", desk) }
 
+    /// The load tells a line for each piece: the last one is near the end of a log of megabytes.
+    private static let tail: UInt64 = 4096
+
     /// How many pieces were done so far; nil if none.
     static func done(_ desk: Desk) -> Int? {
-        var facts = GuestFacts(path: desk.console, fromNow: false)
+        var facts = GuestFacts(path: desk.console, earlier: tail)
         try? facts.read()
         let last = facts.all.last { $0.hasPrefix("fact load ") }
         return last.flatMap { Int($0.dropFirst("fact load ".count)) }

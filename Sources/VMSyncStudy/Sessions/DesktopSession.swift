@@ -60,7 +60,7 @@ package struct DesktopSession: Sendable {
 
     /// Waits until the desktop of a guest that was just booted can be used.
     package static func waitForDesktop(_ desk: Desk, within limit: Duration = .seconds(600)) async throws {
-        var facts = GuestFacts(path: desk.console, fromNow: false)
+        var facts = GuestFacts(path: desk.console, earlier: .max)
         _ = try await waitFor("the desktop to be ready", for: limit, every: .milliseconds(200)) {
             try facts.read()
             return facts.all.contains("ready") ? true : nil
@@ -70,7 +70,7 @@ package struct DesktopSession: Sendable {
     /// Starts the programs on an empty desktop, and waits until they are up.
     package mutating func prepare(on desk: Desk) async throws {
         evidence = SessionEvidence()
-        facts = GuestFacts(path: desk.console, fromNow: true)
+        facts = GuestFacts(path: desk.console, earlier: 0)
         try await play(on: desk, "preparing", stream: 1) { [script] in
             try await $0.play(Step.clear + script.preparation)
         }
