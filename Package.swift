@@ -118,7 +118,9 @@ let package = Package(
             path: "Tests/NBDTestSupport", swiftSettings: strict),
         tests("NBD", ["NBDTestSupport", log, nioCore, nioPosix]),
         tests("RFB", [nioCore, nioPosix]),
-        tests("VMSyncStudy", ["VMSyncCore", "VMSyncMachine", "RFB", httpClient, nioCore, nioPosix]),
+        tests(
+            "VMSyncStudy",
+            ["VMSyncCore", "VMSyncMachine", "VMSyncTestSupport", "RFB", httpClient, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),

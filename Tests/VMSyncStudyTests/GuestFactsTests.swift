@@ -1,14 +1,15 @@
 import Foundation
 import Testing
 import VMSyncStudy
+import VMSyncTestSupport
 
 @Suite struct GuestFactsTests {
     private static func with(_ body: (String, FileHandle) throws -> Void) throws {
-        let path = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
-        _ = FileManager.default.createFile(atPath: path, contents: nil)
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        let log = try #require(FileHandle(forWritingAtPath: path))
-        try body(path, log)
+        try TestFolder.with { folder in
+            let path = folder + "/console.log"
+            try Data().write(to: URL(filePath: path))
+            try body(path, #require(FileHandle(forWritingAtPath: path)))
+        }
     }
 
     private static func write(_ text: String, to log: FileHandle) throws { try log.write(contentsOf: Data(text.utf8)) }
