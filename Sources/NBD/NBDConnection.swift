@@ -8,8 +8,8 @@ struct NBDShutdown: Sendable {}
 /// One client, on its event loop: bytes in, requests to the thread pool, replies out in the order they are ready.
 ///
 /// The way to another thread and back, and a system call for its reply alone, cost more than a small request itself. So
-/// what was received together is answered together: reads that need no waiting right here, writes in one visit to the
-/// pool, and the replies of a pass in one write to the socket.
+/// what was received together is answered together: reads and flushes that need no waiting right here, writes in one
+/// visit to the pool, and the replies of a pass in one write to the socket.
 ///
 /// The channel doesn't read by itself: a read is asked for only while another request may be taken, so a client that
 /// sends faster than the disk, or doesn't take its replies, fills its own socket and nothing else.
