@@ -36,7 +36,7 @@ extension OverlayDisk {
 
     private func flush(_ durable: inout Durable) throws(VMSyncError) {
         if let failure = durable.failure { throw failure }
-        // Even a sync that finds nothing to write costs a checkpoint's pause a third of a millisecond.
+        // QEMU flushes in each pause. A sync that finds nothing to write takes 0.2 ms on ext4, one in ten a whole one.
         guard !isFlushed else { return }
         let covered = changes.load(ordering: .acquiring)
         let tooLong = durable.log.bytes > durable.rewriteAbove
