@@ -64,16 +64,17 @@ package struct QEMUArguments: Sendable {
     private static func machine(_ definition: MachineDefinition, name: String, accelerator: Accelerator) -> [String] {
         [
             "-name", "guest=\(value(name))", "-nodefaults", "-no-user-config", "-only-migratable",
-            "-machine", machineType(definition), "-accel", accelerator.rawValue,
-            "-cpu", definition.cpuModel, "-smp", "\(definition.cores)", "-rtc", "base=utc",
+            "-machine", "\(definition.machineType),memory-backend=ram\(board(definition))",
+            "-accel", accelerator.rawValue, "-cpu", definition.cpuModel,
+            "-smp", "\(definition.cores)", "-rtc", "base=utc",
         ]
     }
 
-    /// Without the chipset's disk controller, whose six empty ports take 0.4 ms of each pause to save.
-    private static func machineType(_ definition: MachineDefinition) -> String {
+    /// What the board goes without: the PC's disk controller. To save its six empty ports takes 0.4 ms of each pause.
+    private static func board(_ definition: MachineDefinition) -> String {
         switch definition.architecture {
-        case .x86_64: "\(definition.machineType),memory-backend=ram,sata=off"
-        case .aarch64: "\(definition.machineType),memory-backend=ram"
+        case .x86_64: ",sata=off"
+        case .aarch64: ""
         }
     }
 
@@ -114,7 +115,7 @@ package struct QEMUArguments: Sendable {
         ]
         switch definition.architecture {
         case .x86_64:
-            // The keyboard is the one that a PC has in any case. One of virtio would take 0.85 ms of each pause to save.
+            // No keyboard of virtio: a PC has one in any case, and a second would take 0.85 ms of each pause to save.
             arguments += ["-device", "VGA,vgamem_mb=\(videoMegabytes),addr=\(Slot.video)"]
             arguments += ["-device", "vmgenid,guid=\(definition.generationID)"]
         case .aarch64:
