@@ -41,7 +41,7 @@ package enum Merge {
     ///   would pass a limit of the format, so that they must stay two.
     package static func merge(
         _ earlier: UnsafeRawBufferPointer, _ later: UnsafeRawBufferPointer, deviceState: [UInt8],
-        compressor: ZstdCompressor, into sink: @escaping PackWriter.Sink
+        workspace: PackWorkspace, into sink: @escaping PackWriter.Sink
     ) throws(VMSyncError) -> (length: Int, units: Int) {
         let first = try PackReader(earlier)
         let second = try PackReader(later)
@@ -57,16 +57,14 @@ package enum Merge {
             manifest.parentDigest = first.manifest.parentDigest
         }
         let writer = try PackWriter(
-            compressor: compressor, clearsMemory: content.clearsMemory && manifest.kind == .live, sink: sink)
-        try content.write(to: writer)
+            workspace, clearsMemory: content.clearsMemory && manifest.kind == .live, sink: sink)
         if let secondState {
             let parent = manifest.isKeyframe ? [] : deviceState
-            try secondState.withRawBytes { state throws(VMSyncError) in
-                try parent.withRawBytes { parent throws(VMSyncError) in
-                    try writer.addDeviceState(state, parent: parent)
-                }
+            try parent.withRawBytes { parent throws(VMSyncError) in
+                try writer.addDeviceState(secondState, parent: parent)
             }
         }
+        try content.write(to: writer)
         return (try writer.finish(manifest), content.values.count)
     }
 

@@ -4,31 +4,22 @@ import VMSyncCore
 
 /// Writes a pack in one pass, into a sink that the caller gives.
 ///
-/// The order: memory units in rising order, then the units of each disk in rising order, then the device state, then
-/// `finish`. Nothing is allocated per unit.
+/// The order: the device state, memory units in rising order, then the units of each disk in rising order, then `finish`.
+/// Nothing is allocated per unit.
 package final class PackWriter {
     /// Where the bytes go, piece by piece.
     package typealias Sink = (UnsafeRawBufferPointer) throws(VMSyncError) -> Void
 
-    /// Runs of a device state shorter than this are compressed without the window: to look through its megabytes takes up
-    /// to 16 ms, and was seen to save no more than a KB there.
-    private static let runsWithoutWindow = 64 << 10
-    /// Where the level says that time is short, so are those of which zstd alone leaves less than this.
-    private static let frameWithoutWindow = 64 << 10
-    /// Of so many it seldom does, for they are a picture of a film, and trying took 7 ms.
-    private static let runsWithWindow = 1 << 20
-
     private let sink: Sink
     private let clock: () -> Double
-    private let compressor: ZstdCompressor
+    private let workspace: PackWorkspace
     private let hashing: OpaquePointer
-    private var builder = UnitSectionBuilder()
     private var open: (kind: SectionKind, disk: Int)?
     private var sections = 0
-    private var scratch: [UInt8] = []
-    private var runs = RunEncoder()
-    private let estimate = UnitEstimate()
+    private var deviceState: DeviceStateDraft?
+    /// What memory carried; filled only if the device state needs it.
     private var window = ContentWindow()
+    private var fillsWindow = false
     /// Bytes handed to the sink so far.
     package private(set) var length = 0
     /// What went into the pack so far.
@@ -38,19 +29,31 @@ package final class PackWriter {
     ///   - clearsMemory: memory that the pack doesn't name becomes zero; only a merge needs it.
     ///   - clock: tells seconds, by which the tally says what compressing took; 0 if nobody wants to know.
     package init(
-        compressor: ZstdCompressor, clearsMemory: Bool = false, clock: @escaping () -> Double = { 0 },
-        sink: @escaping Sink
+        _ workspace: PackWorkspace = PackWorkspace(), clearsMemory: Bool = false,
+        clock: @escaping () -> Double = { 0 }, sink: @escaping Sink
     ) throws(VMSyncError) {
         guard let hashing = XXH3_createState() else { throw VMSyncError(.noSpace, "no memory for a hash") }
         XXH3_128bits_reset(hashing)
         self.hashing = hashing
-        self.compressor = compressor
+        self.workspace = workspace
         self.clock = clock
         self.sink = sink
+        workspace.clear()
         try emit(PackLayout.prologue(flags: clearsMemory ? PackLayout.clearsMemory : 0))
     }
 
     deinit { XXH3_freeState(hashing) }
+
+    /// The device state, if the VM is live; before any unit, though it is stored behind them.
+    /// - Parameter parent: that of the parent checkpoint; empty if it has none.
+    package func addDeviceState(
+        _ state: [UInt8], parent: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
+    ) throws(VMSyncError) {
+        precondition(open == nil && deviceState == nil, "the device state comes first, and once")
+        let draft = try DeviceStateDraft(state, over: parent, workspace.compressor)
+        fillsWindow = draft.needsWindow
+        deviceState = draft
+    }
 
     /// A page of memory, by the cheapest of what can give it.
     /// - Parameters:
@@ -62,10 +65,10 @@ package final class PackWriter {
     ) throws(VMSyncError) {
         try begin(.memory, disk: 0)
         if isZero(page) { return try add(index, UnitValue(.zero)) }
-        let runLength = parent.flatMap { runs.find(from: $0, to: page) }
+        let runLength = parent.flatMap { workspace.runs.find(from: $0, to: page) }
         if let runLength, runLength <= UnitEstimate.runsBeforeSearch { return try addRuns(index) }
         if let source = try find() { return try add(index, UnitValue(source)) }
-        switch estimate.choose(page, runLength: runLength) {
+        switch workspace.estimate.choose(page, runLength: runLength) {
         case .runs: try addRuns(index)
         case .whole(let form): try add(index, UnitValue(.whole(page)), form)
         }
@@ -88,7 +91,7 @@ package final class PackWriter {
         case .disk(let disk): try begin(.disk, disk: disk)
         }
         var form = PageForm.plain
-        if case .whole(let bytes) = source { form = estimate.cheapest(bytes).0 }
+        if case .whole(let bytes) = source { form = workspace.estimate.cheapest(bytes).0 }
         guard let patch else { return try add(unit.index, UnitValue(source), form) }
         try patch.places.withRawBytes { places throws(VMSyncError) in
             try patch.bytes.withRawBytes { bytes throws(VMSyncError) in
@@ -99,60 +102,35 @@ package final class PackWriter {
     }
 
     private func addRuns(_ index: Int) throws(VMSyncError) {
-        try add(index, UnitValue(.own, runs: runs.runs), runCount: runs.count)
+        try add(index, UnitValue(.own, runs: workspace.runs.runs), runCount: workspace.runs.count)
     }
 
     private func add(
         _ index: Int, _ value: UnitValue, _ form: PageForm = .plain, runCount: Int = 0
     ) throws(VMSyncError) {
-        builder.add(index, value, form: form, runCount: runCount)
+        workspace.builder.add(index, value, form: form, runCount: runCount)
         tally.count(value.source, form)
-        if open?.kind == .memory { window.append(value) }
-        if builder.isFull { try closeSection() }
-    }
-
-    /// The device state: what differs from the parent's if both are as long, else whole, with the parent's as prefix;
-    /// compressed against what memory carried, where that may help.
-    package func addDeviceState(
-        _ state: UnsafeRawBufferPointer, parent: UnsafeRawBufferPointer
-    ) throws(VMSyncError) {
-        try closeSection()
-        let stored: Int
-        let compression: SectionCompression
-        if let runs = StateRuns.encode(state, over: parent) {
-            compression = .runsOverParent
-            stored = try runs.withRawBytes { runs throws(VMSyncError) in try compress(stateRuns: runs) }
-        } else {
-            let prefix = window.prefix(after: parent)
-            compression = prefix.isEmpty ? .zstd : .zstdWithPrefix
-            stored = try compress(state, prefix: prefix)
-        }
-        tally.deviceStateStored = stored
-        try emitSection(
-            SectionHeader(
-                kind: .deviceState, compression: compression, disk: 0, rawLength: state.count, storedLength: stored))
-    }
-
-    private func compress(stateRuns runs: UnsafeRawBufferPointer) throws(VMSyncError) -> Int {
-        if runs.count < Self.runsWithoutWindow { return try compress(runs, prefix: []) }
-        if compressor.level == ZstdCompressor.fastLevel, runs.count < Self.runsWithWindow {
-            let length = try compress(runs, prefix: [])
-            if length < Self.frameWithoutWindow { return length }
-        }
-        return try compress(runs, prefix: window.content)
-    }
-
-    /// Puts `bytes` as one frame into `scratch`.
-    private func compress(_ bytes: UnsafeRawBufferPointer, prefix: [UInt8]) throws(VMSyncError) -> Int {
-        scratch.removeAll(keepingCapacity: true)
-        return try prefix.withRawBytes { prefix throws(VMSyncError) in
-            try compressor.append(bytes, prefix: prefix.isEmpty ? nil : prefix, to: &scratch)
-        }
+        if fillsWindow, open?.kind == .memory { window.append(value) }
+        if workspace.builder.isFull { try closeSection() }
     }
 
     /// Ends the pack. Nothing may be added afterwards.
     package func finish(_ manifest: Manifest) throws(VMSyncError) -> Int {
         try closeSection()
+        try closeDeviceState()
+        let frame = try compressed(manifest)
+        try emit(frame)
+        var trailer: [UInt8] = []
+        PackLayout.append(UInt32(frame.count), to: &trailer)
+        PackLayout.append(UInt32(sections), to: &trailer)
+        PackLayout.append(UInt64(length + PackLayout.trailerLength), to: &trailer)
+        trailer.withUnsafeBytes { _ = XXH3_128bits_update(hashing, $0.baseAddress, $0.count) }
+        trailer.append(contentsOf: XXH3_128bits_digest(hashing).canonicalBytes)
+        try trailer.withRawBytes { bytes throws(VMSyncError) in try sink(bytes) }
+        return length + PackLayout.trailerLength
+    }
+
+    private func compressed(_ manifest: Manifest) throws(VMSyncError) -> [UInt8] {
         let json: Data
         do {
             let encoder = JSONEncoder()
@@ -161,18 +139,7 @@ package final class PackWriter {
         } catch {
             throw VMSyncError(.bug, "a manifest can't be written: \(error)")
         }
-        let manifestLength = try Array(json).withRawBytes { json throws(VMSyncError) in
-            try compress(json, prefix: ManifestDictionary.bytes)
-        }
-        try emit(scratch)
-        var trailer: [UInt8] = []
-        PackLayout.append(UInt32(manifestLength), to: &trailer)
-        PackLayout.append(UInt32(sections), to: &trailer)
-        PackLayout.append(UInt64(length + PackLayout.trailerLength), to: &trailer)
-        trailer.withUnsafeBytes { _ = XXH3_128bits_update(hashing, $0.baseAddress, $0.count) }
-        trailer.append(contentsOf: XXH3_128bits_digest(hashing).canonicalBytes)
-        try trailer.withRawBytes { bytes throws(VMSyncError) in try sink(bytes) }
-        return length + PackLayout.trailerLength
+        return try workspace.compressor.frame(of: Array(json), prefix: ManifestDictionary.bytes)
     }
 
     private func begin(_ kind: SectionKind, disk: Int) throws(VMSyncError) {
@@ -182,25 +149,35 @@ package final class PackWriter {
     }
 
     private func closeSection() throws(VMSyncError) {
-        guard let current = open, builder.count > 0 else { return }
-        scratch.removeAll(keepingCapacity: true)
+        guard let current = open, workspace.builder.count > 0 else { return }
+        workspace.frame.removeAll(keepingCapacity: true)
         var lengths = (raw: 0, stored: 0)
-        try builder.take { raw throws(VMSyncError) in
+        try workspace.builder.take { raw throws(VMSyncError) in
             let start = clock()
-            lengths = (raw.count, try compressor.append(raw, to: &scratch))
+            lengths = (raw.count, try workspace.compressor.append(raw, to: &workspace.frame))
             tally.compressionSeconds += clock() - start
         }
         tally.sectionsRaw += lengths.raw
         tally.sectionsStored += lengths.stored
-        try emitSection(
-            SectionHeader(
-                kind: current.kind, compression: .zstd, disk: current.disk, rawLength: lengths.raw,
-                storedLength: lengths.stored))
+        let header = SectionHeader(
+            kind: current.kind, compression: .zstd, disk: current.disk, rawLength: lengths.raw,
+            storedLength: lengths.stored)
+        try emitSection(header, workspace.frame)
     }
 
-    private func emitSection(_ header: SectionHeader) throws(VMSyncError) {
+    private func closeDeviceState() throws(VMSyncError) {
+        guard let deviceState else { return }
+        let (stored, compression) = try deviceState.stored(after: window, workspace.compressor)
+        tally.deviceStateStored = stored.count
+        let header = SectionHeader(
+            kind: .deviceState, compression: compression, disk: 0, rawLength: deviceState.length,
+            storedLength: stored.count)
+        try emitSection(header, stored)
+    }
+
+    private func emitSection(_ header: SectionHeader, _ stored: [UInt8]) throws(VMSyncError) {
         try emit(header.bytes)
-        try emit(scratch)
+        try emit(stored)
         sections += 1
     }
 

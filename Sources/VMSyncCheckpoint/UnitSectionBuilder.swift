@@ -80,7 +80,8 @@ struct UnitSectionBuilder: ~Copyable {
         try raw.withRawBytes(body)
     }
 
-    private mutating func removeAll() {
+    /// Empties the builder; its memory stays for the next section.
+    mutating func removeAll() {
         raw.removeLast(raw.count - Self.headerLength)
         kinds.removeAll(keepingCapacity: true)
         gaps.removeAll(keepingCapacity: true)

@@ -45,6 +45,18 @@ package final class ZstdCompressor {
         return length
     }
 
+    /// One frame of `bytes`.
+    /// - Parameter prefix: bytes that the reader has too, if there are any.
+    func frame(of bytes: [UInt8], prefix: [UInt8] = []) throws(VMSyncError) -> [UInt8] {
+        var frame: [UInt8] = []
+        try bytes.withRawBytes { bytes throws(VMSyncError) in
+            try prefix.withRawBytes { prefix throws(VMSyncError) in
+                _ = try append(bytes, prefix: prefix.isEmpty ? nil : prefix, to: &frame)
+            }
+        }
+        return frame
+    }
+
     private func makeRoom(for bytes: Int) {
         guard frame.count < bytes else { return }
         frame.deallocate()

@@ -201,7 +201,10 @@ extension Replica {
                 .corrupt, "this replica is damaged: \(record.damage ?? "")",
                 hint: "it is rebuilt from the server by itself; see vmsync status")
         }
-        if let state { try AtomicFile.write(bytes: state, to: paths.deviceState(manifest.sequence)) }
+        if let state {
+            try AtomicFile.write(bytes: state, to: paths.deviceState(manifest.sequence))
+            checkedState = digest.deviceState
+        }
         appliedState = state.map { (digest.deviceState, $0) }
         try Fault.point("apply-unrecorded")
         record = ReplicaRecord(

@@ -82,7 +82,7 @@ extension Replica {
         let file = try PackFile(path: path)
         return try MappedFile.with(earlier.packPath) { first throws(VMSyncError) in
             try MappedFile.with(later.packPath) { second throws(VMSyncError) in
-                try Merge.merge(first, second, deviceState: deviceState, compressor: compressor, into: file.write)
+                try Merge.merge(first, second, deviceState: deviceState, workspace: workspace, into: file.write)
             }
         }
     }

@@ -70,7 +70,7 @@ extension Replica {
     /// Chooses how strongly the next checkpoint is compressed; `CompressionPlan` says what the parameters are.
     package func planCompression(link: Double?, interval: Double, isAwaited: Bool = false) {
         let plan = CompressionPlan(link: link, encoder: encoder, interval: interval, isAwaited: isAwaited)
-        compressor.level = plan.level
+        workspace.compressor.level = plan.level
     }
 
     /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds. One that was finished has no
@@ -115,29 +115,22 @@ extension Replica {
         let sequence = record.sequence.next
         let file = try PackFile(path: draft + "/pack")
         let start = ContinuousClock.now
-        let writer = try PackWriter(
-            compressor: compressor, clock: { (ContinuousClock.now - start).seconds }, sink: file.write)
+        let writer = try PackWriter(workspace, clock: { (ContinuousClock.now - start).seconds }, sink: file.write)
+        let stateHash = header.kind == .live ? try write(deviceState, of: sequence, to: writer) : .zero
         let search = ContentSearch(self, capture, usesMemory: header.kind == .live)
         var changes =
             try header.kind == .live ? [writePages(to: writer, search)] : [HashChanges(clearing: pages)]
         for (index, frozen) in capture.frozen.enumerated() {
             changes.append(try write(frozen, disk: index, to: writer, search))
         }
-        if header.kind == .live {
-            try deviceState.withRawBytes { new throws(VMSyncError) in
-                try withDeviceState { old throws(VMSyncError) in try writer.addDeviceState(new, parent: old) }
-            }
-            try AtomicFile.write(bytes: deviceState, to: paths.deviceState(sequence))
-        }
         let digest = StateDigest(
-            memory: changes[0].sum, disks: changes.dropFirst().map(\.sum),
-            deviceState: header.kind == .live ? deviceState.withRawBytes { Hash128(of: $0) } : .zero)
+            memory: changes[0].sum, disks: changes.dropFirst().map(\.sum), deviceState: stateHash)
         let manifest = manifest(header, sequence: sequence, digest: digest, deviceStateBytes: deviceState.count)
         let length = try writer.finish(manifest)
         try HashChangesFile.write(changes, to: draft + "/hashes")
         lastTally = writer.tally
         encoder = EncoderEstimate(
-            encoder, raw: lastTally.sectionsRaw, stored: lastTally.sectionsStored, level: compressor.level,
+            encoder, raw: lastTally.sectionsRaw, stored: lastTally.sectionsStored, level: workspace.compressor.level,
             seconds: lastTally.compressionSeconds)
         let note = SealNote(
             checkpoint: SealedCheckpoint(
@@ -161,6 +154,17 @@ extension Replica {
             created: header.created, kind: header.kind, definition: definition, qemu: header.qemu,
             parentDigest: record.digest.combined, digest: digest,
             deviceStateBytes: header.kind == .live ? deviceStateBytes : 0)
+    }
+
+    /// Writes the device state into the pack, and into the file from which the next one is told apart.
+    private func write(
+        _ state: [UInt8], of sequence: Sequence, to writer: PackWriter
+    ) throws(VMSyncError) -> Hash128 {
+        try withDeviceState { parent throws(VMSyncError) in try writer.addDeviceState(state, parent: parent) }
+        try AtomicFile.write(bytes: state, to: paths.deviceState(sequence))
+        let hash = state.withRawBytes { Hash128(of: $0) }
+        checkedState = hash
+        return hash
     }
 
     /// Writes the captured pages that really changed; one pass over each: hash, compare, encode, keep.

@@ -8,7 +8,7 @@ import VMSyncTestSupport
 struct FormChoiceTests {
     /// What a pack of this one page is made of, where its parent is `parent`.
     private func tally(_ page: [UInt8], parent: [UInt8]? = nil) throws -> PackTally {
-        let writer = try PackWriter(compressor: ZstdCompressor()) { (_: UnsafeRawBufferPointer) throws(VMSyncError) in }
+        let writer = try PackWriter { (_: UnsafeRawBufferPointer) throws(VMSyncError) in }
         try page.withUnsafeBytes { page in
             if let parent {
                 try parent.withUnsafeBytes { try writer.addMemory(0, page, parent: $0) }

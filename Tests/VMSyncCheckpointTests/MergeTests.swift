@@ -86,7 +86,7 @@ struct MergeTests {
         var merged: [UInt8] = []
         let (length, _) = try first.withRawBytes { first throws(VMSyncError) in
             try second.withRawBytes { second throws(VMSyncError) in
-                try Merge.merge(first, second, deviceState: state, compressor: ZstdCompressor()) {
+                try Merge.merge(first, second, deviceState: state, workspace: PackWorkspace()) {
                     merged.append(contentsOf: $0)
                 }
             }
@@ -121,15 +121,15 @@ private struct Link {
     init(_ content: PackContent, after parent: Link?, state: [UInt8]?, parentState: [UInt8]) throws {
         let manifest = Self.manifest(content, after: parent, state: state)
         var pack: [UInt8] = []
-        let writer = try PackWriter(
-            compressor: ZstdCompressor(), clearsMemory: content.clearsMemory && state != nil
-        ) { pack.append(contentsOf: $0) }
-        try content.write(to: writer)
-        try state?.withRawBytes { state throws(VMSyncError) in
-            try (content.startsAtBase ? [] : parentState).withRawBytes { parent throws(VMSyncError) in
+        let writer = try PackWriter(clearsMemory: content.clearsMemory && state != nil) {
+            pack.append(contentsOf: $0)
+        }
+        if let state {
+            try (content.startsAtBase ? [] : parentState).withUnsafeBytes { parent in
                 try writer.addDeviceState(state, parent: parent)
             }
         }
+        try content.write(to: writer)
         _ = try writer.finish(manifest)
         self.content = content
         self.manifest = manifest

@@ -177,6 +177,7 @@ struct PackByHandTests {
         // The runs are these three bytes only if all of them change.
         #expect(parent[200] != 8 && parent[201] != 9 && parent[332] != 1)
         let pack = try written(.sample(definition)) { writer in
+            try writer.addDeviceState([])
             try writer.addMemory(300, [UInt8](repeating: 0, count: Unit.size), .none)
             try writer.addMemory(301, page, .none)
             try parent.withUnsafeBytes { parent in
@@ -187,7 +188,6 @@ struct PackByHandTests {
                 .new(.page(301)),
             ]
             for (position, source) in sources.enumerated() { try writer.addMemory(306 + position, page, source) }
-            try writer.addDeviceState(.none, parent: .none)
         }
         #expect(try firstSection(of: pack) == UnitColumns(records).bytes)
     }

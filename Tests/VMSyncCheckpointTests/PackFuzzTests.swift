@@ -30,10 +30,10 @@ struct PackFuzzTests {
 
     private func compressed(_ random: inout SeededRandom) throws -> [UInt8] {
         try written(.sample(deviceState: Self.state)) { writer in
+            try writer.addDeviceState(Self.state)
             for index in 0..<20 {
                 try random.bytes(Unit.size).withUnsafeBytes { try writer.addMemory(index * 7, $0, parent: nil) }
             }
-            try Self.state.withUnsafeBytes { try writer.addDeviceState($0, parent: .none) }
         }
     }
 

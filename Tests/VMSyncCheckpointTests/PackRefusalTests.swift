@@ -10,11 +10,11 @@ struct PackRefusalTests {
 
     private func small() throws -> [UInt8] {
         try written(.sample(deviceState: state)) { writer in
+            try writer.addDeviceState(state)
             try page.withUnsafeBytes { page in
                 try writer.addMemory(5, page, parent: nil)
                 try writer.addBlock(disk: 0, 1, page)
             }
-            try state.withUnsafeBytes { try writer.addDeviceState($0, parent: .none) }
         }
     }
 

@@ -8,7 +8,7 @@ func written(
     _ manifest: Manifest, _ body: (PackWriter) throws -> Void = { _ in }
 ) throws -> [UInt8] {
     var pack: [UInt8] = []
-    let writer = try PackWriter(compressor: ZstdCompressor()) { pack.append(contentsOf: $0) }
+    let writer = try PackWriter { pack.append(contentsOf: $0) }
     try body(writer)
     let length = try writer.finish(manifest)
     #expect(length == pack.count)
@@ -66,6 +66,7 @@ struct PackRoundTripTests {
         var wanted: [UnitID: [UInt8]] = [:]
         var tally = PackTally()
         let pack = try written(.sample(definition, deviceState: state)) { writer in
+            try writer.addDeviceState(state)
             for index in 0..<definition.memoryUnits where index == definition.memoryUnits - 1 || random.oneIn(8) {
                 wanted[.page(index)] = try addPage(index, to: writer, known, wanted, &random)
             }
@@ -77,7 +78,6 @@ struct PackRoundTripTests {
                     wanted[.block(index, disk: disk)] = content
                 }
             }
-            try state.withUnsafeBytes { try writer.addDeviceState($0, parent: .none) }
             tally = writer.tally
         }
         let read = try UnpackedPack(pack)
@@ -113,10 +113,10 @@ struct PackRoundTripTests {
         var random = SeededRandom(seed: 12)
         let pages = (0..<1200).map { _ in random.bytes(Unit.size) }
         let pack = try written(.sample()) { writer in
+            try writer.addDeviceState([])
             for (index, page) in pages.enumerated() {
                 try page.withUnsafeBytes { try writer.addMemory(index * 3, $0, parent: nil) }
             }
-            try writer.addDeviceState(.none, parent: .none)
         }
         let read = try UnpackedPack(pack)
         #expect(read.entries.map(\.unit) == pages.indices.map { .page($0 * 3) })
@@ -133,7 +133,7 @@ struct PackRoundTripTests {
         var new = old
         for _ in 0..<20 { new[random.number(0..<new.count)] ^= 0x80 }
         let pack = try written(.sample(deviceState: new)) { writer in
-            try new.withUnsafeBytes { new in try old.withUnsafeBytes { try writer.addDeviceState(new, parent: $0) } }
+            try old.withUnsafeBytes { try writer.addDeviceState(new, parent: $0) }
         }
         print("device state of \(new.count) bytes with 20 changed: a pack of \(pack.count) bytes")
         #expect(pack.count < 4096)
@@ -145,14 +145,14 @@ struct PackRoundTripTests {
 
     @Test("an empty device state and an empty parent state")
     func emptyStates() throws {
-        let pack = try written(.sample(deviceState: [])) { try $0.addDeviceState(.none, parent: .none) }
+        let pack = try written(.sample(deviceState: [])) { try $0.addDeviceState([]) }
         #expect(try UnpackedPack(pack).deviceState == [])
     }
 
     @Test("what the sink throws ends the writing")
     func sinkFails() throws {
         var room = 100
-        let writer = try PackWriter(compressor: ZstdCompressor()) { bytes throws(VMSyncError) in
+        let writer = try PackWriter { bytes throws(VMSyncError) in
             room -= bytes.count
             if room < 0 { throw VMSyncError(.noSpace, "full") }
         }

@@ -61,12 +61,10 @@ struct StateRunsTests {
             var state = parent
             for _ in 0..<changes { state[Int(random.next() % UInt64(state.count))] &+= 1 }
             var pack: [UInt8] = []
-            let writer = try PackWriter(compressor: ZstdCompressor()) { bytes throws(VMSyncError) in
+            let writer = try PackWriter { bytes throws(VMSyncError) in
                 pack.append(contentsOf: bytes)
             }
-            try state.withUnsafeBytes { state in
-                try parent.withUnsafeBytes { try writer.addDeviceState(state, parent: $0) }
-            }
+            try parent.withUnsafeBytes { try writer.addDeviceState(state, parent: $0) }
             _ = try writer.finish(Manifest.sample(deviceState: state).following())
             #expect(try UnpackedPack(pack, parentState: parent).deviceState == state)
             #expect(writer.tally.deviceStateStored <= 100 + changes * 8)

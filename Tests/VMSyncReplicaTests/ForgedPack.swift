@@ -29,12 +29,9 @@ struct ForgedPack {
         sequence = manifest.sequence
         var tally = PackTally()
         pack = try Self.write(manifest, clearsMemory: kind == .live && content.clearsMemory) { writer in
+            if kind == .live { try parentState.withUnsafeBytes { try writer.addDeviceState(state, parent: $0) } }
             try content.write(to: writer)
             tally = writer.tally
-            guard kind == .live else { return }
-            try state.withUnsafeBytes { new in
-                try parentState.withUnsafeBytes { try writer.addDeviceState(new, parent: $0) }
-            }
         }
         self.tally = tally
         stashed = try [UInt8](pack).withUnsafeBytes { bytes in
@@ -47,9 +44,7 @@ struct ForgedPack {
         _ manifest: Manifest, clearsMemory: Bool = false, _ body: (PackWriter) throws -> Void
     ) throws -> Data {
         var pack = Data()
-        let writer = try PackWriter(compressor: ZstdCompressor(), clearsMemory: clearsMemory) {
-            pack.append(contentsOf: $0)
-        }
+        let writer = try PackWriter(clearsMemory: clearsMemory) { pack.append(contentsOf: $0) }
         try body(writer)
         _ = try writer.finish(manifest)
         return pack

@@ -21,10 +21,8 @@ struct HostilePackTests {
             manifest.sequence = record.sequence.next
             let state = try standby.replica.deviceState()
             var pack = try ForgedPack.write(manifest) { writer in
+                try state.withUnsafeBytes { try writer.addDeviceState(state, parent: $0) }
                 try body(writer)
-                try state.withUnsafeBytes { new in
-                    try state.withUnsafeBytes { try writer.addDeviceState(new, parent: $0) }
-                }
             }
             change(&pack)
             try standby.put(pack, as: manifest.sequence)

@@ -59,7 +59,7 @@ struct ReplicaRefusalTests {
     /// A keyframe with a right checksum, whose device state isn't the one that its digest names.
     private static func lyingKeyframe(of device: TestDevice) throws -> Data {
         var pack = Data()
-        let writer = try PackWriter(compressor: ZstdCompressor()) { pack.append(contentsOf: $0) }
+        let writer = try PackWriter { pack.append(contentsOf: $0) }
         let wrong = [UInt8](repeating: 7, count: 9)
         try writer.addDeviceState(wrong)
         var manifest = device.manifest(parent: .base, parentDigest: StateDigest.base(disks: 2).combined)
@@ -104,7 +104,7 @@ struct ReplicaRefusalTests {
 
     private func empty(_ manifest: Manifest) throws -> Data {
         var pack = Data()
-        let writer = try PackWriter(compressor: ZstdCompressor()) { pack.append(contentsOf: $0) }
+        let writer = try PackWriter { pack.append(contentsOf: $0) }
         try writer.addDeviceState([UInt8](repeating: 0, count: manifest.deviceStateBytes))
         _ = try writer.finish(manifest)
         return pack
@@ -144,7 +144,7 @@ struct ReplicaRefusalTests {
             manifest.digest.memory = Hash128(value: 1)
             manifest.deviceStateBytes = try active.replica.deviceState().count
             var lie = Data()
-            let writer = try PackWriter(compressor: ZstdCompressor()) { lie.append(contentsOf: $0) }
+            let writer = try PackWriter { lie.append(contentsOf: $0) }
             try writer.addDeviceState(try active.replica.deviceState())
             _ = try writer.finish(manifest)
             try standby.put(lie, as: next.sequence)

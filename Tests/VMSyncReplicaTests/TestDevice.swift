@@ -150,7 +150,8 @@ extension TestDevice {
     func checkpointAgainAsKeyframe() throws -> (pack: Data, sequence: Sequence) {
         #expect(replica.record.sequence == Sequence(rawValue: 1))
         var pack = Data()
-        let writer = try PackWriter(compressor: ZstdCompressor()) { pack.append(contentsOf: $0) }
+        let writer = try PackWriter { pack.append(contentsOf: $0) }
+        try writer.addDeviceState(try replica.deviceState())
         for index in 0..<replica.memory.units where !isZero(replica.memory.page(index)) {
             try writer.addMemory(index, replica.memory.page(index), parent: nil)
         }
@@ -161,7 +162,6 @@ extension TestDevice {
                 try block.withUnsafeBytes { try writer.addBlock(disk: number, Int(index), $0) }
             }
         }
-        try writer.addDeviceState(try replica.deviceState())
         let manifest = manifest(parent: .base, parentDigest: StateDigest.base(disks: 2).combined)
         _ = try writer.finish(manifest)
         return (pack, manifest.sequence)
@@ -174,12 +174,5 @@ extension TestDevice {
             vm: record.vm, sequence: record.sequence, parent: parent, epoch: Epoch(rawValue: 1), device: .random(),
             created: 0, kind: record.kind, definition: Self.definition, qemu: "7.2.22", parentDigest: parentDigest,
             digest: record.digest, deviceStateBytes: (try? replica.deviceState().count) ?? 0)
-    }
-}
-
-extension PackWriter {
-    /// A device state that begins from none.
-    func addDeviceState(_ state: [UInt8]) throws {
-        try state.withUnsafeBytes { try addDeviceState($0, parent: UnsafeRawBufferPointer(start: nil, count: 0)) }
     }
 }

@@ -7,7 +7,7 @@ import VMSyncCore
 /// again, and its merges with a pack before and a pack behind must do what the two do one after the other.
 package final class PackFuzzer {
     private let recipe = PackRecipe()
-    private let compressor = ZstdCompressor()
+    private let workspace = PackWorkspace()
     private let neighbours: PackNeighbours
     /// A manifest may ask for 256 MiB, which would make the fuzzer slow and find nothing.
     private static let deviceStateMax = 1 << 16
@@ -32,7 +32,7 @@ package final class PackFuzzer {
     }
 
     package func verdict(on input: [UInt8]) -> Verdict {
-        let pack = recipe.pack(input, compressor: compressor)
+        let pack = recipe.pack(input, compressor: workspace.compressor)
         let tries = Tries(input, oneIn: dearTries)
         do throws(VMSyncError) {
             return try pack.withRawBytes { bytes throws(VMSyncError) in
@@ -82,16 +82,15 @@ package final class PackFuzzer {
     private func complaint(writingAgain reader: PackReader, _ model: PackModel) throws(VMSyncError) -> String? {
         var (written, manifest): ([UInt8], Manifest) = ([], reader.manifest)
         let isLive = manifest.kind == .live
-        let writer = try PackWriter(compressor: compressor, clearsMemory: reader.clearsMemory && isLive) {
+        let writer = try PackWriter(workspace, clearsMemory: reader.clearsMemory && isLive) {
             written.append(contentsOf: $0)
         }
-        try PackContent(reader).write(to: writer)
         if isLive {
-            let state = UnsafeRawBufferPointer(start: nil, count: 0)
-            try writer.addDeviceState(state, parent: state)
+            try writer.addDeviceState([])
             manifest.deviceStateBytes = 0
-            manifest.digest.deviceState = Hash128(of: state)
+            manifest.digest.deviceState = Hash128(of: UnsafeRawBufferPointer(start: nil, count: 0))
         }
+        try PackContent(reader).write(to: writer)
         _ = try writer.finish(manifest)
         return try ModelState.start.after(written) == model.state ? nil : "written again it is another pack"
     }
@@ -119,7 +118,7 @@ package final class PackFuzzer {
         var merged: [UInt8] = []
         try earlier.withRawBytes { earlier throws(VMSyncError) in
             try later.withRawBytes { later throws(VMSyncError) in
-                _ = try Merge.merge(earlier, later, deviceState: deviceState, compressor: compressor) {
+                _ = try Merge.merge(earlier, later, deviceState: deviceState, workspace: workspace) {
                     merged.append(contentsOf: $0)
                 }
             }

@@ -35,15 +35,9 @@ struct PackNeighbours {
         _ manifest: Manifest, _ content: PackContent, state: [UInt8], parent: [UInt8]
     ) throws(VMSyncError) -> [UInt8] {
         var pack: [UInt8] = []
-        let writer = try PackWriter(compressor: ZstdCompressor(), clearsMemory: content.clearsMemory) {
-            pack.append(contentsOf: $0)
-        }
+        let writer = try PackWriter(clearsMemory: content.clearsMemory) { pack.append(contentsOf: $0) }
+        try parent.withRawBytes { parent throws(VMSyncError) in try writer.addDeviceState(state, parent: parent) }
         try content.write(to: writer)
-        try state.withRawBytes { state throws(VMSyncError) in
-            try parent.withRawBytes { parent throws(VMSyncError) in
-                try writer.addDeviceState(state, parent: parent)
-            }
-        }
         _ = try writer.finish(manifest)
         return pack
     }

@@ -108,7 +108,7 @@ enum CodecStep: String, Sendable, CaseIterable {
         private let step: CodecStep
         private var target: [UInt8] = []
         private var pack: [UInt8] = []
-        private let compressor = ZstdCompressor()
+        private let workspace = PackWorkspace()
         private let key = SymmetricKey(size: .bits256)
 
         init(_ step: CodecStep, _ pages: WrittenPages) throws {
@@ -143,8 +143,9 @@ enum CodecStep: String, Sendable, CaseIterable {
                 try pages.new.withRawBytes { new throws(VMSyncError) in
                     for offset in stride(from: 0, to: new.count, by: Limits.sectionTarget) {
                         let end = min(new.count, offset + Limits.sectionTarget)
+                        let section = UnsafeRawBufferPointer(rebasing: new[offset..<end])
                         target.removeAll(keepingCapacity: true)
-                        _ = try compressor.append(UnsafeRawBufferPointer(rebasing: new[offset..<end]), to: &target)
+                        _ = try workspace.compressor.append(section, to: &target)
                     }
                 }
             case .encrypt:
@@ -162,9 +163,9 @@ enum CodecStep: String, Sendable, CaseIterable {
 
         private func encoded(_ pages: WrittenPages) throws(VMSyncError) -> [UInt8] {
             var output: [UInt8] = []
-            let writer = try PackWriter(compressor: compressor) { bytes throws(VMSyncError) in
-                output.append(contentsOf: bytes)
-            }
+            let writer = try PackWriter(workspace) { bytes throws(VMSyncError) in output.append(contentsOf: bytes) }
+            let state: [UInt8] = [0]
+            try writer.addDeviceState(state)
             try pages.new.withRawBytes { new throws(VMSyncError) in
                 try pages.old.withRawBytes { old throws(VMSyncError) in
                     for position in pages.indices.indices {
@@ -175,10 +176,6 @@ enum CodecStep: String, Sendable, CaseIterable {
                             parent: UnsafeRawBufferPointer(rebasing: old[range]))
                     }
                 }
-            }
-            let state: [UInt8] = [0]
-            try state.withRawBytes { state throws(VMSyncError) in
-                try writer.addDeviceState(state, parent: UnsafeRawBufferPointer(start: nil, count: 0))
             }
             let digest = StateDigest(
                 memory: .zero, disks: [.zero], deviceState: state.withRawBytes { Hash128(of: $0) })
