@@ -21,14 +21,16 @@ struct DeviceStateDraft {
 
     /// Of the state itself, in bytes.
     let length: Int
+    /// What differs from the parent's; nil if that isn't as long.
+    let runs: [UInt8]?
     private let form: Form
 
     init(
         _ state: [UInt8], over parent: UnsafeRawBufferPointer, _ compressor: ZstdCompressor
     ) throws(VMSyncError) {
         length = state.count
-        let encoded = state.withRawBytes { StateRuns.encode($0, over: parent) }
-        guard let runs = encoded else {
+        runs = state.withRawBytes { StateRuns.encode($0, over: parent) }
+        guard let runs else {
             form = .whole(state, parent: Array(parent))
             return
         }

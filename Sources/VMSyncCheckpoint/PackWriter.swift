@@ -55,6 +55,9 @@ package final class PackWriter {
         deviceState = draft
     }
 
+    /// What `StateRuns` makes the device state of the parent's with; nil if that isn't as long, or there is none.
+    package var deviceStateRuns: [UInt8]? { deviceState?.runs }
+
     /// A page of memory, by the cheapest of what can give it.
     /// - Parameters:
     ///   - parent: the page as the parent checkpoint has it, where the sender still knows.

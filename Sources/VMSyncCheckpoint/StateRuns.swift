@@ -2,7 +2,7 @@ import VMSyncCore
 
 /// A device state as what differs from the parent's, which has the same length (docs/format/checkpoint.md,
 /// compression 3): most of it is the screen, and most of a screen stays.
-enum StateRuns {
+package enum StateRuns {
     /// A run goes on over fewer equal bytes than this, because a new run's two varints cost as much.
     private static let bridged = 8
     /// Bytes that are compared at once, as eight words: of vectors of bytes Swift compares one after the other.
@@ -66,10 +66,19 @@ enum StateRuns {
     static func apply(
         _ encoded: UnsafeRawBufferPointer, over parent: UnsafeRawBufferPointer
     ) throws(VMSyncError) -> [UInt8] {
+        var state = Array(parent)
+        try state.withMutableRawBytes { state throws(VMSyncError) in try apply(encoded, to: state) }
+        return state
+    }
+
+    /// Makes the new state of the parent's in its place; doing it twice is the same as once.
+    /// - Throws: as above, and leaves it half made.
+    package static func apply(
+        _ encoded: UnsafeRawBufferPointer, to state: UnsafeMutableRawBufferPointer
+    ) throws(VMSyncError) {
         guard encoded.count >= headerLength else { throw damaged }
         let placesLength = Int(UInt32(littleEndian: encoded.loadUnaligned(as: UInt32.self)))
         guard placesLength <= encoded.count - headerLength else { throw damaged }
-        var state = Array(parent)
         var place = headerLength
         let placesEnd = headerLength + placesLength
         var from = placesEnd
@@ -82,14 +91,11 @@ enum StateRuns {
             else { throw damaged }
             position += Int(skip)
             let run = UnsafeRawBufferPointer(rebasing: encoded[from..<from + Int(count)])
-            state.withUnsafeMutableBytes { state in
-                UnsafeMutableRawBufferPointer(rebasing: state[position..<position + run.count]).copyMemory(from: run)
-            }
+            UnsafeMutableRawBufferPointer(rebasing: state[position..<position + run.count]).copyMemory(from: run)
             position += run.count
             from += run.count
         }
         guard from == encoded.count else { throw damaged }
-        return state
     }
 
     private static var damaged: VMSyncError { PackReader.damaged("its device state isn't what its runs say") }

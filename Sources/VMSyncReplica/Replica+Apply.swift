@@ -201,10 +201,7 @@ extension Replica {
                 .corrupt, "this replica is damaged: \(record.damage ?? "")",
                 hint: "it is rebuilt from the server by itself; see vmsync status")
         }
-        if let state {
-            try AtomicFile.write(bytes: state, to: paths.deviceState(manifest.sequence))
-            checkedState = digest.deviceState
-        }
+        if let state { try put(deviceState: state, hash: digest.deviceState, of: manifest.sequence) }
         appliedState = state.map { (digest.deviceState, $0) }
         try Fault.point("apply-unrecorded")
         record = ReplicaRecord(

@@ -32,8 +32,9 @@ extension Replica {
     /// Makes a pack of what was captured and moves the replica on to it. The guest may run meanwhile.
     ///
     /// Order: pack, new hashes and device state are written beside each other → the folder gets its final name, which is
-    /// the moment of sealing → hashes, disks and record follow. Killed before that moment, the checkpoint never was, and
-    /// its changes are found again by comparing; killed after it, the next daemon finishes (`finishSealing`).
+    /// the moment of sealing → hashes, disks, device state and record follow. Killed before that moment, the checkpoint
+    /// never was, and its changes are found again by comparing; killed after it, the next daemon finishes
+    /// (`finishSealing`).
     ///
     /// Not fsynced unless the VM is off: a power loss takes a running VM along, and then the server's head is what counts.
     package func seal(
@@ -59,6 +60,7 @@ extension Replica {
             if header.kind == .off { try AtomicFile.syncFolder(of: folder) }
             try Fault.point("after-seal")
             try finish(note)
+            checkedState = note.record.digest.deviceState
             return note.checkpoint
         } catch {
             // The cache may hold pages of the checkpoint that was not sealed.
@@ -86,7 +88,10 @@ extension Replica {
     }
 
     /// Drops what only finishing needs.
-    func endSealing() { AtomicFile.remove(hashesPath(record.sequence)) }
+    func endSealing() {
+        AtomicFile.remove(hashesPath(record.sequence))
+        endDeviceState(in: sealedFolder(record.sequence))
+    }
 
     private func hashesPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/hashes" }
 
@@ -102,6 +107,7 @@ extension Replica {
             finder?.insert(content, at: UnitID(spaces[table], index))
         }
         for (disk, upTo) in zip(disks, note.upTo) { disk.overlay.seal(upTo: upTo) }
+        try finishDeviceState(note)
         try Fault.point("seal-unrecorded")
         record = note.record
         try saveRecord()
@@ -116,7 +122,7 @@ extension Replica {
         let file = try PackFile(path: draft + "/pack")
         let start = ContinuousClock.now
         let writer = try PackWriter(workspace, clock: { (ContinuousClock.now - start).seconds }, sink: file.write)
-        let stateHash = header.kind == .live ? try write(deviceState, of: sequence, to: writer) : .zero
+        let stateHash = header.kind == .live ? try write(deviceState, of: sequence, to: writer, draft: draft) : .zero
         let search = ContentSearch(self, capture, usesMemory: header.kind == .live)
         var changes =
             try header.kind == .live ? [writePages(to: writer, search)] : [HashChanges(clearing: pages)]
@@ -154,17 +160,6 @@ extension Replica {
             created: header.created, kind: header.kind, definition: definition, qemu: header.qemu,
             parentDigest: record.digest.combined, digest: digest,
             deviceStateBytes: header.kind == .live ? deviceStateBytes : 0)
-    }
-
-    /// Writes the device state into the pack, and into the file from which the next one is told apart.
-    private func write(
-        _ state: [UInt8], of sequence: Sequence, to writer: PackWriter
-    ) throws(VMSyncError) -> Hash128 {
-        try withDeviceState { parent throws(VMSyncError) in try writer.addDeviceState(state, parent: parent) }
-        try AtomicFile.write(bytes: state, to: paths.deviceState(sequence))
-        let hash = state.withRawBytes { Hash128(of: $0) }
-        checkedState = hash
-        return hash
     }
 
     /// Writes the captured pages that really changed; one pass over each: hash, compare, encode, keep.

@@ -169,16 +169,6 @@ package final class Replica {
         try saveRecord()
     }
 
-    /// Removes all device states but that of the checkpoint that the replica holds, and those that merging needs.
-    func removeOldDeviceStates() {
-        let needed = (record.kind == .live ? [record.sequence] : []) + mergeParents
-        let current = Set(needed.map(MachinePaths.deviceStateName))
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.memory)) ?? []
-        for name in names where name.hasPrefix(MachinePaths.deviceStatePrefix) && !current.contains(name) {
-            AtomicFile.remove("\(paths.memory)/\(name)")
-        }
-    }
-
     /// Notes that memory or disks are of no checkpoint any more, so that they never run; the replica must be reset.
     package func markDamaged(_ reason: String) throws(VMSyncError) {
         record.damage = reason
@@ -201,32 +191,6 @@ package final class Replica {
     /// The digest as the hash tables have it, with the device state of the record.
     func currentDigestOfTables() -> StateDigest {
         StateDigest(memory: pages.sum, disks: diskDigests(), deviceState: record.digest.deviceState)
-    }
-
-    /// The device state of the checkpoint that the replica holds; empty if the VM is off.
-    package func deviceState() throws(VMSyncError) -> [UInt8] {
-        if let appliedState, appliedState.hash == record.digest.deviceState { return appliedState.bytes }
-        return try withDeviceState { Array($0) }
-    }
-
-    /// Maps the device state of the checkpoint that the replica holds for the time of `body`.
-    func withDeviceState<Result>(
-        _ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Result
-    ) throws(VMSyncError) -> Result {
-        guard record.kind == .live else { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
-        let path = paths.deviceState(record.sequence)
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw VMSyncError(.corrupt, "\(path) is missing")
-        }
-        return try MappedFile.with(path) { state throws(VMSyncError) in
-            if checkedState != record.digest.deviceState {
-                guard Hash128(of: state) == record.digest.deviceState else {
-                    throw VMSyncError(.corrupt, "\(path) isn't that of checkpoint \(record.sequence)")
-                }
-                checkedState = record.digest.deviceState
-            }
-            return try body(state)
-        }
     }
 
     /// The disks, for the NBD server.

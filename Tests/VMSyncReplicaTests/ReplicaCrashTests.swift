@@ -82,6 +82,40 @@ struct ReplicaCrashTests {
         #expect(try active.content() == standby.content())
     }
 
+    /// With nothing else in the outbox the device state is changed in its place.
+    @Test(
+        "while it changes the device state leaves it to the next one",
+        arguments: ["before-seal", "after-seal", "seal-state-unnamed", "seal-unrecorded"])
+    func deviceState(fault: String) async throws {
+        try await withCrash { folder in
+            let job = [folder, fault + ":kill"]
+            await #expect(processExitsWith: .signal(SIGKILL)) { [job = job as [String]] in
+                try TestDevice(job[0] + "/a").replica.acknowledge(Sequence(rawValue: 3))
+                try sealInChild(job[0], fault: job[1])
+            }
+        } _: { active, standby, random in
+            try standby.replica.applyInbox(Sequence(rawValue: 3))
+            if fault == "before-seal" {
+                #expect(active.replica.record.sequence == Sequence(rawValue: 3))
+                #expect(try active.replica.outbox().isEmpty)
+                #expect(try active.replica.deviceState() == standby.replica.deviceState())
+                try active.checkpoint()
+            }
+            #expect(try active.replica.outbox().map(\.sequence.rawValue) == [4])
+            #expect(try active.isSound())
+            let state = try active.replica.deviceState()
+            try active.send(to: standby)
+            #expect(try standby.replica.deviceState() == state)
+            for _ in 0..<3 {
+                try active.runGuest(&random)
+                try active.checkpoint()
+                try active.send(to: standby)
+            }
+            #expect(try active.isSound())
+            #expect(try active.content() == standby.content())
+        }
+    }
+
     @Test("while it merges what waits loses nothing, and the next one merges on")
     func merging() async throws {
         for fault in ["merge-written", "merge-noted"] {

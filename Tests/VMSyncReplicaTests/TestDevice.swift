@@ -30,6 +30,7 @@ final class TestDevice {
         replica = try Replica(
             vm: try #require(vm), definition: Self.definition, paths: paths, bases: [base, base], bootID: bootID,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        if replica.record.kind == .live, let held = try? replica.deviceState() { state = held }
     }
 
     /// What the running guest does between two checkpoints.

@@ -91,7 +91,7 @@ struct BenchPlots {
     private func codec(_ report: CodecBenchReport) -> String {
         let rows =
             CodecStep.allCases.map { "\"\($0.rawValue)\" \(report.median($0.rawValue))" } + [
-                "\"checkpoints, sealed\" \(report.sealing)"
+                "\"checkpoints, sealed\" \(report.medianSealing)"
             ]
         return """
             $data << END

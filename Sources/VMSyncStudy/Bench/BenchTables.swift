@@ -103,8 +103,10 @@ extension CodecBenchReport {
             let speed = median(step.rawValue)
             table.rows.append([step.rawValue, speed.fixed(0), (copy > 0 ? speed / copy : 0).fixed(3)])
         }
-        table.rows.append(
-            ["the checkpoints themselves, sealed", sealing.fixed(0), (copy > 0 ? sealing / copy : 0).fixed(3)])
+        table.rows.append([
+            "the checkpoints themselves, sealed; median of \(sealing.count)", medianSealing.fixed(0),
+            (copy > 0 ? medianSealing / copy : 0).fixed(3),
+        ])
         return """
             The \(ByteCount(bytes)) of pages that a desktop writes when it opens a browser, \(rounds) rounds, time of one \
             thread on a processor.
