@@ -9,7 +9,7 @@ import VMSyncMachine
 /// allocated, and all of it is in the page cache.
 package struct NBDBench: Sendable {
     /// Measurements per server and workload.
-    package var rounds = 5
+    package var rounds = 9
     /// How long one of them takes.
     package var secondsPerRun = 2
     /// Of each disk, in bytes; there are four, and all should fit into memory together.
