@@ -3,8 +3,8 @@ import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
 
-/// The file of the device state: 17 MB with the display of a desktop, of which most checkpoints change some KB. So sealing
-/// changes the parent's file where it lies, from a file of what is new in it.
+/// The file of the device state: 4.6 MB with the picture of a desktop, of which most checkpoints change some KB. To write
+/// all of it anew took 4 ms of each. So sealing changes the parent's file where it lies, from a file of what is new in it.
 extension Replica {
     /// The device state of the checkpoint that the replica holds; empty if the VM is off.
     package func deviceState() throws(VMSyncError) -> [UInt8] {

@@ -33,7 +33,7 @@ package final class Replica {
     var finder: ContentFinder?
     /// The device state that was applied last: reading it again takes 5 ms of a switch. Nil while the VM runs here.
     var appliedState: (hash: Hash128, bytes: [UInt8])?
-    /// The device state whose file this process has written or checked: to check it again takes 2 ms of each checkpoint.
+    /// The device state whose file this process has written or checked: to check it again takes half a millisecond.
     var checkedState: Hash128?
     /// What the capture that isn't sealed yet took out of the guest.
     package let captured: CapturedPages

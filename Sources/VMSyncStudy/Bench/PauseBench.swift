@@ -30,6 +30,8 @@ package struct PauseBench: Sendable {
                     try await runner.run(on: desk.desk, for: .seconds(checkpoints))
                 }
                 let processor = ProcessorTime.ofThisProcess - before
+                // Before the session is checked, which takes pictures of the screen.
+                let memory = try HostMemory.ofThisProcess(without: desk.machine.paths.ram)
                 let verdict = try await runner.check(on: desk.desk)
                 report.sessions.append(
                     PauseBenchReport.Session(
@@ -38,7 +40,7 @@ package struct PauseBench: Sendable {
                         pack_bytes: Spread(series.packs.map(Double.init)),
                         encode_s: series.processorSeconds,
                         process_s: processor / Double(max(1, series.figures.count)),
-                        memory_beyond_guest: try HostMemory.ofThisProcess(without: desk.machine.paths.ram)))
+                        memory_beyond_guest: memory))
             }
             return report
         }
