@@ -26,7 +26,7 @@ struct DeviceStateDraft {
     private let form: Form
 
     init(
-        _ state: [UInt8], over parent: UnsafeRawBufferPointer, _ compressor: ZstdCompressor
+        _ state: [UInt8], over parent: UnsafeRawBufferPointer, _ workspace: PackWorkspace
     ) throws(VMSyncError) {
         length = state.count
         runs = state.withRawBytes { StateRuns.encode($0, over: parent) }
@@ -34,14 +34,16 @@ struct DeviceStateDraft {
             form = .whole(state, parent: Array(parent))
             return
         }
+        let level = workspace.level(runs.count)
         let mayDoWithout =
             runs.count < Self.runsWithoutWindow
-            || compressor.level == ZstdCompressor.fastLevel && runs.count < Self.runsWithWindow
+            || level == ZstdCompressor.fastLevel && runs.count < Self.runsWithWindow
         guard mayDoWithout else {
             form = .runs(runs)
             return
         }
-        let frame = try compressor.frame(of: runs)
+        workspace.compressor.level = level
+        let frame = try workspace.compressor.frame(of: runs)
         let isShort = runs.count < Self.runsWithoutWindow || frame.count < Self.frameWithoutWindow
         form = isShort ? .frame(frame) : .runs(runs)
     }
@@ -50,7 +52,9 @@ struct DeviceStateDraft {
     var needsWindow: Bool { if case .frame = form { false } else { true } }
 
     /// The section's content.
-    /// - Parameter window: what the memory sections of the pack carried; looked at only if `needsWindow`.
+    /// - Parameters:
+    ///   - window: what the memory sections of the pack carried; looked at only if `needsWindow`.
+    ///   - compressor: at the level that is right for the pack with this section.
     func stored(
         after window: borrowing ContentWindow, _ compressor: ZstdCompressor
     ) throws(VMSyncError) -> (bytes: [UInt8], compression: SectionCompression) {

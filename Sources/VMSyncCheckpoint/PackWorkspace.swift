@@ -3,7 +3,9 @@
 ///
 /// Serves one writer at a time.
 package final class PackWorkspace {
-    package let compressor = ZstdCompressor()
+    /// zstd's level for a pack that holds so many bytes before compression, or more; asked for each section.
+    package var level: (_ packBytes: Int) -> Int32 = { _ in ZstdCompressor.fastLevel }
+    let compressor = ZstdCompressor()
     var builder = UnitSectionBuilder()
     var runs = RunEncoder()
     let estimate = UnitEstimate()
@@ -17,4 +19,13 @@ package final class PackWorkspace {
         builder.removeAll()
         frame.removeAll(keepingCapacity: true)
     }
+
+    /// Bytes that zstd holds for it.
+    package var compressorMemory: Int { compressor.memory }
+
+    /// Gives back what only a pack out of the ordinary needs: the strong levels take up to 85 MB.
+    func giveBack() { compressor.giveBack(above: Self.kept) }
+
+    /// Bytes of zstd that stay: what level 9 takes for a section.
+    private static let kept = 16 << 20
 }

@@ -24,6 +24,16 @@ package final class PackWriter {
     package private(set) var length = 0
     /// What went into the pack so far.
     package private(set) var tally = PackTally()
+    /// The sections of units so far.
+    package private(set) var frames: [Frame] = []
+
+    /// What zstd made of a section; seconds by the writer's clock.
+    package struct Frame {
+        package let level: Int32
+        package let raw: Int
+        package let stored: Int
+        package let seconds: Double
+    }
 
     /// - Parameters:
     ///   - clearsMemory: memory that the pack doesn't name becomes zero; only a merge needs it.
@@ -50,7 +60,7 @@ package final class PackWriter {
         _ state: [UInt8], parent: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
     ) throws(VMSyncError) {
         precondition(open == nil && deviceState == nil, "the device state comes first, and once")
-        let draft = try DeviceStateDraft(state, over: parent, workspace.compressor)
+        let draft = try DeviceStateDraft(state, over: parent, workspace)
         fillsWindow = draft.needsWindow
         deviceState = draft
     }
@@ -130,6 +140,7 @@ package final class PackWriter {
         trailer.withUnsafeBytes { _ = XXH3_128bits_update(hashing, $0.baseAddress, $0.count) }
         trailer.append(contentsOf: XXH3_128bits_digest(hashing).canonicalBytes)
         try trailer.withRawBytes { bytes throws(VMSyncError) in try sink(bytes) }
+        workspace.giveBack()
         return length + PackLayout.trailerLength
     }
 
@@ -155,21 +166,31 @@ package final class PackWriter {
         guard let current = open, workspace.builder.count > 0 else { return }
         workspace.frame.removeAll(keepingCapacity: true)
         var lengths = (raw: 0, stored: 0)
+        var seconds = 0.0
         try workspace.builder.take { raw throws(VMSyncError) in
+            chooseLevel(with: raw.count)
             let start = clock()
             lengths = (raw.count, try workspace.compressor.append(raw, to: &workspace.frame))
-            tally.compressionSeconds += clock() - start
+            seconds = clock() - start
         }
+        frames.append(
+            Frame(level: workspace.compressor.level, raw: lengths.raw, stored: lengths.stored, seconds: seconds))
         tally.sectionsRaw += lengths.raw
         tally.sectionsStored += lengths.stored
+        tally.compressionSeconds += seconds
         let header = SectionHeader(
             kind: current.kind, compression: .zstd, disk: current.disk, rawLength: lengths.raw,
             storedLength: lengths.stored)
         try emitSection(header, workspace.frame)
     }
 
+    private func chooseLevel(with bytes: Int) {
+        workspace.compressor.level = workspace.level(tally.sectionsRaw + bytes)
+    }
+
     private func closeDeviceState() throws(VMSyncError) {
         guard let deviceState else { return }
+        chooseLevel(with: deviceState.runs?.count ?? deviceState.length)
         let (stored, compression) = try deviceState.stored(after: window, workspace.compressor)
         tally.deviceStateStored = stored.count
         let header = SectionHeader(

@@ -8,16 +8,20 @@ package final class ZstdCompressor {
     /// A prefix must lie within the window: 2^28 covers the largest device state that a pack may hold.
     private static let windowLogMax: Int32 = 28
 
-    private let context: OpaquePointer
+    private var context: OpaquePointer
     /// Where a frame is made, as large as any was: not each anew, because a new one must be touched first.
     private var frame = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     /// From 1, fast, to 19, strong; may change between any two frames.
     package var level: Int32
 
     package init(level: Int32 = ZstdCompressor.fastLevel) {
-        guard let context = ZSTD_createCCtx() else { preconditionFailure("no memory for a zstd context") }
-        self.context = context
+        context = Self.makeContext()
         self.level = level
+    }
+
+    private static func makeContext() -> OpaquePointer {
+        guard let context = ZSTD_createCCtx() else { preconditionFailure("no memory for a zstd context") }
+        return context
     }
 
     deinit {
@@ -55,6 +59,18 @@ package final class ZstdCompressor {
             }
         }
         return frame
+    }
+
+    /// Bytes of the context and of the room for frames.
+    var memory: Int { ZSTD_sizeof_CCtx(context) + frame.count }
+
+    /// Begins anew if it holds more than `bytes`.
+    func giveBack(above bytes: Int) {
+        guard memory > bytes else { return }
+        ZSTD_freeCCtx(context)
+        context = Self.makeContext()
+        frame.deallocate()
+        frame = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     }
 
     private func makeRoom(for bytes: Int) {

@@ -24,8 +24,10 @@ package struct CompressionPlan: Sendable, Hashable {
     /// The part of the interval that a pack may be later than the soonest possible, to be smaller: 10 ms of a second.
     private static let patience = 0.01
 
-    /// zstd's level.
-    package let level: Int32
+    private let link: Double?
+    private let encoder: EncoderEstimate?
+    private let interval: Double
+    private let isAwaited: Bool
 
     /// - Parameters:
     ///   - link: bytes that arrive on the other side in a second; nil if that isn't known yet.
@@ -33,17 +35,27 @@ package struct CompressionPlan: Sendable, Hashable {
     ///   - interval: seconds between two checkpoints.
     ///   - isAwaited: whether somebody waits for this pack, as in a switch.
     package init(link: Double?, encoder: EncoderEstimate?, interval: Double, isAwaited: Bool = false) {
-        guard let link, let encoder, link > 0, encoder.bytesPerSecond > 0 else {
-            level = Self.levels[0].number
-            return
-        }
-        func time(_ level: Level) -> Double { encoder.raw / (encoder.bytesPerSecond * level.speed) }
-        func arrival(_ level: Level) -> Double { time(level) + encoder.stored * level.size / link }
+        self.link = link
+        self.encoder = encoder
+        self.interval = interval
+        self.isAwaited = isAwaited
+    }
+
+    /// zstd's level for a pack that holds so many bytes before compression, or as many as the last ones if that is more.
+    ///
+    /// Asked again while a pack grows: a guest that begins to work has been idle before, and at the level of the few KB
+    /// that it wrote then, its first pack would take seconds.
+    package func level(forPackOf bytes: Int) -> Int32 {
+        guard let link, let encoder, link > 0, encoder.bytesPerSecond > 0 else { return Self.levels[0].number }
+        let raw = max(encoder.raw, Double(bytes))
+        let stored = encoder.raw > 0 ? encoder.stored * (raw / encoder.raw) : 0
+        func time(_ level: Level) -> Double { raw / (encoder.bytesPerSecond * level.speed) }
+        func arrival(_ level: Level) -> Double { time(level) + stored * level.size / link }
         // A checkpoint that takes longer to arrive than the interval holds up the next: it may take its share of that.
         let allowed = Self.levels.filter { time($0) <= Self.share * max(interval, arrival($0)) }
         let soonest = allowed.map(arrival).min() ?? 0
         let latest = soonest + (isAwaited ? 0 : Self.patience * interval)
-        level = (allowed.last { arrival($0) <= latest } ?? Self.levels[0]).number
+        return (allowed.last { arrival($0) <= latest } ?? Self.levels[0]).number
     }
 
     fileprivate static func factors(of level: Int32) -> (speed: Double, size: Double) {
@@ -62,16 +74,36 @@ package struct EncoderEstimate: Sendable, Hashable {
     package private(set) var stored: Double
     package private(set) var bytesPerSecond: Double
 
+    /// What one frame of zstd took.
+    package struct Frame: Sendable, Hashable {
+        package var level: Int32
+        package var raw: Int
+        package var stored: Int
+        package var seconds: Double
+
+        package init(level: Int32, raw: Int, stored: Int, seconds: Double) {
+            self.level = level
+            self.raw = raw
+            self.stored = stored
+            self.seconds = seconds
+        }
+    }
+
     /// - Parameters:
     ///   - previous: the estimate so far.
-    ///   - seconds: that zstd took for it.
-    package init(_ previous: EncoderEstimate?, raw: Int, stored: Int, level: Int32, seconds: Double) {
-        let factors = CompressionPlan.factors(of: level)
-        let speed = seconds > 0 ? Double(raw) / seconds / factors.speed : previous?.bytesPerSecond ?? 0
-        let size = Double(stored) / factors.size
+    ///   - frames: of one pack.
+    package init(_ previous: EncoderEstimate?, _ frames: [Frame]) {
+        var (raw, stored, seconds) = (0.0, 0.0, 0.0)
+        for frame in frames {
+            let factors = CompressionPlan.factors(of: frame.level)
+            raw += Double(frame.raw)
+            stored += Double(frame.stored) / factors.size
+            seconds += frame.seconds * factors.speed
+        }
+        let speed = seconds > 0 ? raw / seconds : previous?.bytesPerSecond ?? 0
         let weight = previous == nil ? 1 : Self.weight
-        self.raw = Self.mix(previous?.raw, Double(raw), weight)
-        self.stored = Self.mix(previous?.stored, size, weight)
+        self.raw = Self.mix(previous?.raw, raw, weight)
+        self.stored = Self.mix(previous?.stored, stored, weight)
         bytesPerSecond = Self.mix(previous?.bytesPerSecond, speed, weight)
     }
 

@@ -71,8 +71,8 @@ extension Replica {
 
     /// Chooses how strongly the next checkpoint is compressed; `CompressionPlan` says what the parameters are.
     package func planCompression(link: Double?, interval: Double, isAwaited: Bool = false) {
-        let plan = CompressionPlan(link: link, encoder: encoder, interval: interval, isAwaited: isAwaited)
-        workspace.compressor.level = plan.level
+        workspace.level = CompressionPlan(link: link, encoder: encoder, interval: interval, isAwaited: isAwaited)
+            .level(forPackOf:)
     }
 
     /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds. One that was finished has no
@@ -136,8 +136,7 @@ extension Replica {
         try HashChangesFile.write(changes, to: draft + "/hashes")
         lastTally = writer.tally
         encoder = EncoderEstimate(
-            encoder, raw: lastTally.sectionsRaw, stored: lastTally.sectionsStored, level: workspace.compressor.level,
-            seconds: lastTally.compressionSeconds)
+            encoder, writer.frames.map { .init(level: $0.level, raw: $0.raw, stored: $0.stored, seconds: $0.seconds) })
         let note = SealNote(
             checkpoint: SealedCheckpoint(
                 sequence: sequence, parent: record.sequence, epoch: header.epoch, kind: header.kind,

@@ -8,6 +8,7 @@ import VMSyncCore
 package final class PackFuzzer {
     private let recipe = PackRecipe()
     private let workspace = PackWorkspace()
+    private let compressor = ZstdCompressor()
     private let neighbours: PackNeighbours
     /// A manifest may ask for 256 MiB, which would make the fuzzer slow and find nothing.
     private static let deviceStateMax = 1 << 16
@@ -32,7 +33,7 @@ package final class PackFuzzer {
     }
 
     package func verdict(on input: [UInt8]) -> Verdict {
-        let pack = recipe.pack(input, compressor: workspace.compressor)
+        let pack = recipe.pack(input, compressor: compressor)
         let tries = Tries(input, oneIn: dearTries)
         do throws(VMSyncError) {
             return try pack.withRawBytes { bytes throws(VMSyncError) in

@@ -126,6 +126,7 @@ enum CodecStep: String, Sendable, CaseIterable {
         private var target: [UInt8] = []
         private var pack: [UInt8] = []
         private let workspace = PackWorkspace()
+        private let compressor = ZstdCompressor()
         private let key = SymmetricKey(size: .bits256)
 
         init(_ step: CodecStep, _ pages: WrittenPages) throws {
@@ -162,7 +163,7 @@ enum CodecStep: String, Sendable, CaseIterable {
                         let end = min(new.count, offset + Limits.sectionTarget)
                         let section = UnsafeRawBufferPointer(rebasing: new[offset..<end])
                         target.removeAll(keepingCapacity: true)
-                        _ = try workspace.compressor.append(section, to: &target)
+                        _ = try compressor.append(section, to: &target)
                     }
                 }
             case .encrypt:
