@@ -71,8 +71,8 @@ extension Replica {
 
     /// Chooses how strongly the next checkpoint is compressed; `CompressionPlan` says what the parameters are.
     package func planCompression(link: Double?, interval: Double, isAwaited: Bool = false) {
-        workspace.level = CompressionPlan(link: link, encoder: encoder, interval: interval, isAwaited: isAwaited)
-            .level(forPackOf:)
+        let plan = CompressionPlan(link: link, encoder: encoder, interval: interval, isAwaited: isAwaited)
+        workspace.level = plan.level(forPackOf:)
     }
 
     /// Finishes what a killed daemon sealed on top of the checkpoint that the replica holds. One that was finished has no

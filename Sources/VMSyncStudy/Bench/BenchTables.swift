@@ -83,12 +83,14 @@ extension SlowdownBenchReport {
         var table = MarkdownTable(head: ["load", "work lost at 1 Hz", "at 10 Hz", "pieces/s without", "1 Hz", "10 Hz"])
         for row in rows {
             let medians = ["0", "1", "10"].map { (row.pieces[$0] ?? []).sorted().percentile(50) ?? 0 }
-            table.rows.append(
-                [row.load] + [1, 10].map { (row.slowdown($0) * 100).fixed(1) + " %" } + medians.map { $0.fixed(1) })
+            let losses = [1, 10].map { rate in
+                "\((row.slowdown(rate) * 100).fixed(1)) ± \((row.uncertainty(rate) * 100).fixed(1)) %"
+            }
+            table.rows.append([row.load] + losses + medians.map { $0.fixed(1) })
         }
         return """
             A program in the guest, without syncing and with one and ten checkpoints a second in turn; \(rounds) rounds \
-            of \(seconds_per_turn) s each. *memory* writes all of 16 MiB over and over.
+            of \(seconds_per_turn) s each, medians with their standard errors. *memory* writes all of 16 MiB over and over.
 
             \(table.text)
             """
