@@ -40,9 +40,10 @@ package struct SlowdownBench: Sendable {
         }
     }
 
-    /// Pieces of work a second, while `rate` checkpoints a second are made, in the middle of their intervals.
+    /// Pieces of work a second, while `rate` checkpoints a second are made, in the middle of their intervals. One that
+    /// took longer than its interval is followed at once; those that are late by then aren't made up for.
     private func turn(_ desk: BenchDesk, _ rate: Int) async throws -> Double {
-        let first = GuestLoad.done(desk.desk) ?? 0
+        let first = try pieces(desk)
         let start = ContinuousClock.now
         let end = start + .seconds(secondsPerTurn)
         if rate > 0 {
@@ -54,8 +55,15 @@ package struct SlowdownBench: Sendable {
             }
         }
         try await Task.sleep(until: end, clock: .continuous)
-        let last = GuestLoad.done(desk.desk) ?? 0
-        return Double(last - first) / (ContinuousClock.now - start).seconds
+        return try Double(pieces(desk) - first) / (ContinuousClock.now - start).seconds
+    }
+
+    /// How many were done so far.
+    private func pieces(_ desk: BenchDesk) throws -> Int {
+        guard let done = GuestLoad.done(desk.desk) else {
+            throw VMSyncError(.machine, "the load in the guest tells nothing any more")
+        }
+        return done
     }
 }
 
