@@ -35,17 +35,17 @@ struct DeviceStateDraft {
             return
         }
         let level = workspace.level(runs.count)
-        let mayDoWithout =
-            runs.count < Self.runsWithoutWindow
-            || level == ZstdCompressor.fastLevel && runs.count < Self.runsWithWindow
-        guard mayDoWithout else {
-            form = .runs(runs)
-            return
+        let areFew = runs.count < Self.runsWithoutWindow
+        let isHurried = level == ZstdCompressor.fastLevel && runs.count < Self.runsWithWindow
+        if areFew || isHurried {
+            workspace.compressor.level = level
+            let frame = try workspace.compressor.frame(of: runs)
+            if areFew || frame.count < Self.frameWithoutWindow {
+                form = .frame(frame)
+                return
+            }
         }
-        workspace.compressor.level = level
-        let frame = try workspace.compressor.frame(of: runs)
-        let isShort = runs.count < Self.runsWithoutWindow || frame.count < Self.frameWithoutWindow
-        form = isShort ? .frame(frame) : .runs(runs)
+        form = .runs(runs)
     }
 
     /// Whether what memory carries is of use.
