@@ -14,8 +14,6 @@ package struct PackTally: Sendable, Codable, Hashable {
     package var sectionsRaw = 0
     package var sectionsStored = 0
     package var deviceStateStored = 0
-    /// What zstd took for the sections, by the clock.
-    package var compressionSeconds = 0.0
 
     package init() {}
 
@@ -45,7 +43,6 @@ package struct PackTally: Sendable, Codable, Hashable {
         ] {
             sum[keyPath: field] += right[keyPath: field]
         }
-        sum.compressionSeconds += right.compressionSeconds
         return sum
     }
 
@@ -54,6 +51,5 @@ package struct PackTally: Sendable, Codable, Hashable {
         case sectionsRaw = "sections_raw"
         case sectionsStored = "sections_stored"
         case deviceStateStored = "device_state_stored"
-        case compressionSeconds = "compression_s"
     }
 }

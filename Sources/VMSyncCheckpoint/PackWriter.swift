@@ -25,19 +25,11 @@ package final class PackWriter {
     /// What went into the pack so far.
     package private(set) var tally = PackTally()
     /// The sections of units so far.
-    package private(set) var frames: [Frame] = []
-
-    /// What zstd made of a section; seconds by the writer's clock.
-    package struct Frame {
-        package let level: Int32
-        package let raw: Int
-        package let stored: Int
-        package let seconds: Double
-    }
+    package private(set) var frames: [CompressedFrame] = []
 
     /// - Parameters:
     ///   - clearsMemory: memory that the pack doesn't name becomes zero; only a merge needs it.
-    ///   - clock: tells seconds, by which the tally says what compressing took; 0 if nobody wants to know.
+    ///   - clock: tells seconds, by which the frames say what compressing took; 0 if nobody wants to know.
     package init(
         _ workspace: PackWorkspace = PackWorkspace(), clearsMemory: Bool = false,
         clock: @escaping () -> Double = { 0 }, sink: @escaping Sink
@@ -165,22 +157,20 @@ package final class PackWriter {
     private func closeSection() throws(VMSyncError) {
         guard let current = open, workspace.builder.count > 0 else { return }
         workspace.frame.removeAll(keepingCapacity: true)
-        var lengths = (raw: 0, stored: 0)
-        var seconds = 0.0
+        var frame = CompressedFrame(level: 0, raw: 0, stored: 0, seconds: 0)
         try workspace.builder.take { raw throws(VMSyncError) in
             chooseLevel(with: raw.count)
             let start = clock()
-            lengths = (raw.count, try workspace.compressor.append(raw, to: &workspace.frame))
-            seconds = clock() - start
+            let stored = try workspace.compressor.append(raw, to: &workspace.frame)
+            frame = CompressedFrame(
+                level: workspace.compressor.level, raw: raw.count, stored: stored, seconds: clock() - start)
         }
-        frames.append(
-            Frame(level: workspace.compressor.level, raw: lengths.raw, stored: lengths.stored, seconds: seconds))
-        tally.sectionsRaw += lengths.raw
-        tally.sectionsStored += lengths.stored
-        tally.compressionSeconds += seconds
+        frames.append(frame)
+        tally.sectionsRaw += frame.raw
+        tally.sectionsStored += frame.stored
         let header = SectionHeader(
-            kind: current.kind, compression: .zstd, disk: current.disk, rawLength: lengths.raw,
-            storedLength: lengths.stored)
+            kind: current.kind, compression: .zstd, disk: current.disk, rawLength: frame.raw,
+            storedLength: frame.stored)
         try emitSection(header, workspace.frame)
     }
 

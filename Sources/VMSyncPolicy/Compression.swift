@@ -1,3 +1,5 @@
+import VMSyncCore
+
 /// How strongly packs are compressed: so that a checkpoint is on the other side the soonest, within the share of a
 /// processor that it may take.
 ///
@@ -74,25 +76,10 @@ package struct EncoderEstimate: Sendable, Hashable {
     package private(set) var stored: Double
     package private(set) var bytesPerSecond: Double
 
-    /// What one frame of zstd took.
-    package struct Frame: Sendable, Hashable {
-        package var level: Int32
-        package var raw: Int
-        package var stored: Int
-        package var seconds: Double
-
-        package init(level: Int32, raw: Int, stored: Int, seconds: Double) {
-            self.level = level
-            self.raw = raw
-            self.stored = stored
-            self.seconds = seconds
-        }
-    }
-
     /// - Parameters:
     ///   - previous: the estimate so far.
     ///   - frames: of one pack.
-    package init(_ previous: EncoderEstimate?, _ frames: [Frame]) {
+    package init(_ previous: EncoderEstimate?, _ frames: [CompressedFrame]) {
         var (raw, stored, seconds) = (0.0, 0.0, 0.0)
         for frame in frames {
             let factors = CompressionPlan.factors(of: frame.level)

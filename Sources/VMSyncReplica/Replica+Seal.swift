@@ -135,8 +135,7 @@ extension Replica {
         let length = try writer.finish(manifest)
         try HashChangesFile.write(changes, to: draft + "/hashes")
         lastTally = writer.tally
-        encoder = EncoderEstimate(
-            encoder, writer.frames.map { .init(level: $0.level, raw: $0.raw, stored: $0.stored, seconds: $0.seconds) })
+        encoder = EncoderEstimate(encoder, writer.frames)
         let note = SealNote(
             checkpoint: SealedCheckpoint(
                 sequence: sequence, parent: record.sequence, epoch: header.epoch, kind: header.kind,
