@@ -194,7 +194,8 @@ package actor Trial {
         for name in daemons.keys { await endDaemon(name, SIGTERM) }
         await endServer(SIGTERM)
         await relay?.stop()
-        for name in joined {
+        // One that was refused when it joined has folders too.
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
             let folders = folders(name)
             let machines = (try? FileManager.default.contentsOfDirectory(atPath: folders.run)) ?? []
             for machine in machines {
