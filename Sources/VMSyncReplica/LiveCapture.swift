@@ -29,7 +29,7 @@ extension Replica {
     ///
     /// On failure the guest runs again, and the capture is released.
     /// - Parameters:
-    ///   - tracker: of the machine; nil if nothing follows its writes. It is armed anew in any case.
+    ///   - tracker: of the machine; nil if nothing follows its writes. It is armed anew, before the pause.
     ///   - trackerIsCurrent: whether it was armed at the last sealed checkpoint.
     ///   - thenResume: false leaves the guest stopped, as does a capture that may not run before it is sealed.
     package nonisolated(nonsending) func captureLive(

@@ -41,6 +41,28 @@ struct DirtyTrackerTests {
         }
     }
 
+    @Test("finds what was written again and again until it is taken, and then no more", .timeLimit(.minutes(2)))
+    func findAndTake() async throws {
+        try await TestFolder.with(in: TestFolder.shared) { folder in
+            let writer = try await MemoryWriter.start(memory: 64 << 20, in: folder)
+            defer { writer.stop() }
+            let tracker = try DirtyTracker(pid: writer.pid, report: writer.report)
+            try tracker.arm()
+            try await Task.sleep(for: .milliseconds(5))
+            try await writer.pause()
+            var runs: [Range<Int>] = []
+            try tracker.findWritten(into: &runs)
+            let written = runs
+            try #require(!written.isEmpty)
+            try tracker.findWritten(into: &runs)
+            #expect(runs == written)
+            try tracker.takeWritten(into: &runs)
+            #expect(runs == written)
+            try tracker.findWritten(into: &runs)
+            #expect(runs.isEmpty)
+        }
+    }
+
     @Test("refuses a process that isn't there")
     func noProcess() throws {
         let report = try RamwatchReport(text: "watching 4096 8192 4096 4096", memory: 8192)

@@ -53,6 +53,15 @@ package struct MemoryWriter {
         }
     }
 
+    /// Returns when it writes no more; `stop` ends it all the same.
+    package func pause() async throws {
+        kill(pid, SIGSTOP)
+        // proc_pid_stat(5): the state follows the name, which stands in parentheses.
+        while try !String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).contains(") T ") {
+            try await Task.sleep(for: .milliseconds(1))
+        }
+    }
+
     package func stop() {
         // Not SIGTERM, which a thread of a Swift program blocks, and with it what it starts.
         kill(pid, SIGKILL)

@@ -55,11 +55,19 @@ package final class DirtyTracker {
         try takeWritten(into: &ignored)
     }
 
-    /// Finds the pages written since the last call and arms them again, atomically for each page.
+    /// Finds the pages written since they were armed and arms them again, atomically for each page.
     /// - Parameter runs: receives runs of page indices, rising and without overlap.
     package func takeWritten(into runs: inout [Range<Int>]) throws(VMSyncError) {
         runs.removeAll(keepingCapacity: true)
         try scan(range, rearm: true, into: &runs)
+    }
+
+    /// Finds the pages written since they were armed, and leaves them as they are: they are found again by the next call,
+    /// written or not.
+    /// - Parameter runs: as of `takeWritten`.
+    package func findWritten(into runs: inout [Range<Int>]) throws(VMSyncError) {
+        runs.removeAll(keepingCapacity: true)
+        try scan(range, rearm: false, into: &runs)
     }
 
     private func scan(_ range: Range<UInt64>, rearm: Bool, into runs: inout [Range<Int>]) throws(VMSyncError) {
