@@ -71,11 +71,12 @@ struct QEMULaunchTests {
         try await TestFolder.with { folder in
             let group = MultiThreadedEventLoopGroup.singleton
             let receiver = try await DeviceStateReceiver.listen(path: folder + "/s", group: group)
-            try await Self.send("late", to: folder + "/s")
+            // Only when the other side has closed it is it sure that nobody took it.
+            try await Self.send("late", to: folder + "/s", thenClose: false)
             let first = receiver.expect()
             let second = receiver.expect()
             await #expect(throws: CancellationError.self) { try await first.state() }
-            try await Self.send("right", to: folder + "/s")
+            try await Self.send("right", to: folder + "/s", thenClose: true)
             #expect(try await String(buffer: second.state()) == "right")
             let cancelled = receiver.expect()
             let waiting = Task { try await cancelled.state() }
@@ -85,13 +86,13 @@ struct QEMULaunchTests {
         }
     }
 
-    /// Sends `text` and returns when the other side has closed.
-    private static func send(_ text: String, to path: String) async throws {
+    /// Sends `text` and returns when the connection is closed: by us, or else by the other side.
+    private static func send(_ text: String, to path: String, thenClose: Bool) async throws {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(unixDomainSocketPath: path).get()
         // The receiver may close first.
         try? await channel.writeAndFlush(ByteBuffer(string: text))
-        try? await channel.close()
+        if thenClose { try? await channel.close() }
         try? await channel.closeFuture.get()
     }
 }
