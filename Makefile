@@ -30,7 +30,7 @@ test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter 
 	@echo "test: compiling vmsync and its tests"
 	swift build -c release --build-tests
 	@$(MAKE) --no-print-directory ramwatch
-	swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
+	scripts/with-servers.sh swift test -c release --disable-testable-imports --skip-build $(TEST_ARGS)
 
 # Without a stack for each allocation, which costs a tenth of the time: the one that matters is that of the crash.
 fuzz: packfuzz ## Feed mutated packs to all that reads them (FUZZ_RUNS=100000)

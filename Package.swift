@@ -18,6 +18,10 @@ let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let nioFoundation: Target.Dependency = .product(name: "NIOFoundationCompat", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let certificates: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -40,9 +44,12 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0", traits: []),
@@ -58,10 +65,13 @@ let package = Package(
         module("QMP", [log, nioCore, nioPosix], exclude: ["README.md"]),
         module("NBD", [log, nioCore, nioPosix], exclude: ["README.md"]),
         module("RFB", [nioCore, nioPosix], exclude: ["README.md"]),
+        .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        module("PostgreSQL", ["CPostgreSQL", nioPosix], exclude: ["README.md"]),
 
         // Row 1: pure decisions and formats: no I/O, no clock, no await.
         module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
         module("VMSyncPolicy", ["VMSyncCore"]),
+        module("VMSyncSecrets", ["VMSyncCore", crypto, certificates, asn1]),
 
         // Row 2: one live machine; the wire; the stores.
         module(
@@ -71,7 +81,12 @@ let package = Package(
                 subprocess,
             ]),
         module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
-        module("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, nioPosix, crypto, grdb, log]),
+        module(
+            "VMSyncStore",
+            [
+                "VMSyncCore", "VMSyncPolicy", "PostgreSQL", nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL,
+                httpClient, crypto, grdb,
+            ]),
 
         // Row 3: one VM's state on one device.
         module(
@@ -122,16 +137,22 @@ let package = Package(
             "VMSyncStudy",
             ["VMSyncCore", "VMSyncMachine", "VMSyncTestSupport", "RFB", httpClient, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore"]),
-        tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", nioCore, crypto]),
+        tests("PostgreSQL"),
+        tests("VMSyncSecrets", ["VMSyncCore", crypto]),
+        tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "VMSyncTestSupport", "PostgreSQL", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", nioCore]),
         tests(
             "VMSyncServer",
-            ["VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "vmsync", nioCore, nioHTTP1, httpClient, crypto, log]),
+            [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncTestSupport", "vmsync", nioCore, nioHTTP1, httpClient,
+                crypto, log,
+            ]),
         // What the tests share: seeded randomness, folders, the small guest under a real QEMU.
         .target(
             name: "VMSyncTestSupport",
             dependencies: [
-                "VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", "NBD", log, nioCore, nioPosix,
+                "VMSyncCore", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica", "PostgreSQL", "NBD", log, nioCore,
+                nioPosix,
             ],
             path: "Tests/VMSyncTestSupport", swiftSettings: strict),
 

@@ -13,8 +13,9 @@ import sys
 
 # The rows of Package.swift and ARCHITECTURE.md. An arrow may only point to a row with a lower number.
 ROWS = [
-    {"VMSyncCore", "QMP", "NBD", "RFB", "CVMSyncLinux", "CZstd", "CXXHash"},
-    {"VMSyncCheckpoint", "VMSyncPolicy"},
+    {"CVMSyncLinux", "CZstd", "CXXHash", "CPostgreSQL"},
+    {"VMSyncCore", "QMP", "NBD", "RFB", "PostgreSQL"},
+    {"VMSyncCheckpoint", "VMSyncPolicy", "VMSyncSecrets"},
     {"VMSyncMachine", "VMSyncAPI", "VMSyncStore"},
     {"VMSyncReplica"},
     {"VMSyncServer", "VMSyncDevice"},

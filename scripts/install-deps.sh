@@ -4,16 +4,18 @@
 # This file is the one place that lists them.
 set -euo pipefail
 
-# What the compiler needs: C and C++ headers, zstd (packs), xxhash (page digests), SQLite (metadata), zlib (HTTP).
-readonly BUILD="g++ libc6-dev libsqlite3-dev libxxhash-dev libzstd-dev pkg-config zlib1g-dev"
+# What the compiler needs: C and C++ headers, zstd (packs), xxhash (page digests), SQLite and PostgreSQL's client
+# (metadata), zlib (HTTP).
+readonly BUILD="g++ libc6-dev libpq-dev libsqlite3-dev libxxhash-dev libzstd-dev pkg-config zlib1g-dev"
 # Machines to run, their network boot images (QEMU looks for them with any network card), and what builds the guest.
 readonly MACHINES="qemu-system-x86 qemu-utils ipxe-qemu cpio e2fsprogs util-linux"
 # What builds the desktop guest from Debian's packages.
 readonly DESKTOP="mmdebstrap kmod xz-utils"
 # The linter of shell scripts, and what the check of the arrows is written in.
 readonly CHECK="python3 shellcheck"
-# The second architecture, clients that we did not write, to hold our NBD server against, and what makes slow links.
-readonly TEST="qemu-system-arm fio libnbd-bin nbdkit iproute2"
+# The second architecture, clients that we did not write, to hold our NBD server against, what makes slow links, and the
+# servers that metadata and blobs may lie on.
+readonly TEST="qemu-system-arm fio libnbd-bin nbdkit iproute2 postgresql python3-venv"
 # What figures are drawn with, and what packs are measured beside; servers and their clients are in the lists above.
 readonly BENCH="gnuplot-nox xdelta3 zstd"
 

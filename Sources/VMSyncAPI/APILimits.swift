@@ -2,6 +2,11 @@
 package enum APILimits {
     /// A chunk: large enough that a base image has few of them, small enough that one is repeated cheaply.
     package static let chunkBytesMax = 4 << 20
+    /// A pack that travels in one piece; a longer one goes in chunks. As long as a chunk, because a server holds either
+    /// in memory until it is stored.
+    package static let wholePackBytesMax = chunkBytesMax
+    /// Chunks of one pack: those of the longest.
+    package static let packChunksMax = Int(packBytesMax) / chunkBytesMax + 1
     /// Hashes in one question for missing chunks: 4,096 chunks are 16 GiB of image, and 280 KB of JSON.
     package static let missingHashesMax = 4096
     /// Chunks of one VM: a terabyte of base image.

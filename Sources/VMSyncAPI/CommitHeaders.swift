@@ -1,7 +1,7 @@
 import VMSyncCore
 import VMSyncPolicy
 
-/// What travels in the headers of a commit, whose body is the pack.
+/// What travels in the headers of a commit, whose body is the pack, or the list of its chunks.
 package enum CommitHeaders {
     package static let epoch = "Vmsync-Epoch"
     package static let sequence = "Vmsync-Sequence"
@@ -10,18 +10,22 @@ package enum CommitHeaders {
     package static let kind = "Vmsync-Kind"
     package static let digest = "Vmsync-Digest"
     package static let then = "Vmsync-Then"
+    /// The pack's bytes, if the body is a list of its chunks.
+    package static let size = "Vmsync-Size"
 
     /// The headers of `offer`.
-    static func fields(of offer: CommitOffer) -> [(String, String)] {
-        let fields = [
+    static func fields(of offer: CommitOffer, inChunks: Bool) -> [(String, String)] {
+        var fields = [
             (epoch, offer.epoch.description), (sequence, offer.sequence.description),
             (parent, offer.parent.description), (checksum, offer.checksum.rawValue), (kind, offer.kind.rawValue),
             (then, text(of: offer.then)),
         ]
-        return offer.digest.isEmpty ? fields : fields + [(digest, offer.digest)]
+        if !offer.digest.isEmpty { fields.append((digest, offer.digest)) }
+        if inChunks { fields.append((size, "\(offer.size)")) }
+        return fields
     }
 
-    /// The offer of a commit with these headers and a body of `size` bytes.
+    /// The offer of a commit with these headers, whose pack has `size` bytes.
     /// - Throws: `invalidInput`, naming the header.
     package static func offer(size: UInt64, header: (String) -> String?) throws(VMSyncError) -> CommitOffer {
         CommitOffer(
@@ -32,6 +36,17 @@ package enum CommitHeaders {
             checksum: try parse(checksum, header, ContentHash.init(rawValue:)),
             digest: try parse(digest, { header($0) ?? "" }, checkedDigest),
             then: try parse(then, { header($0) ?? "keep" }, afterCommit))
+    }
+
+    /// The bytes of a pack that comes as a list of chunks; nil if it comes itself.
+    /// - Throws: `invalidInput`.
+    package static func sizeInChunks(_ header: (String) -> String?) throws(VMSyncError) -> UInt64? {
+        guard header(size) != nil else { return nil }
+        let bytes = try parse(size, header, UInt64.init)
+        guard bytes <= APILimits.packBytesMax else {
+            throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packBytesMax) bytes")
+        }
+        return bytes
     }
 
     private static func parse<Value>(

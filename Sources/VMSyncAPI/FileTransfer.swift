@@ -11,28 +11,21 @@ import VMSyncCore
 /// Bytes moved between file and network at a time: a change of thread for each costs nothing beside it.
 private let transferBytesMax = 1 << 20
 
-/// The bytes of a file, read on the pool for blocking calls.
-struct FileBytes: AsyncSequence, Sendable {
-    typealias Element = ByteBuffer
-    let path: String
-    /// Bytes in the file, as they were announced.
-    let size: UInt64
+/// The bytes of a pack on their way to the server.
+package enum PackSource: Sendable {
+    case bytes(ByteBuffer)
+    /// A file that holds the pack and nothing else; read on the pool for blocking calls.
+    case file(path: String)
 
-    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(file: self) }
-
-    struct AsyncIterator: AsyncIteratorProtocol {
-        let file: FileBytes
-        private var offset: UInt64 = 0
-
-        init(file: FileBytes) { self.file = file }
-
-        /// - Throws: `corrupt` if the file is shorter than announced.
-        mutating func next() async throws -> ByteBuffer? {
-            guard offset < file.size else { return nil }
-            let (path, start) = (file.path, offset)
-            let count = Int(Swift.min(file.size - offset, UInt64(transferBytesMax)))
-            let part = try await NIOThreadPool.singleton.runIfActive { try readPart(path, at: start, count: count) }
-            offset += UInt64(part.readableBytes)
+    /// - Throws: `corrupt` if there aren't as many.
+    func part(at offset: UInt64, count: Int) async throws -> ByteBuffer {
+        switch self {
+        case .file(let path):
+            return try await NIOThreadPool.singleton.runIfActive { try readPart(path, at: offset, count: count) }
+        case .bytes(let bytes):
+            guard let part = bytes.getSlice(at: bytes.readerIndex + Int(offset), length: count) else {
+                throw VMSyncError(.corrupt, "a pack has fewer bytes than it should")
+            }
             return part
         }
     }
@@ -44,11 +37,10 @@ private func readPart(_ path: String, at offset: UInt64, count: Int) throws -> B
     defer { close(descriptor) }
     var buffer = ByteBuffer()
     let got = try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
-        let got = pread(descriptor, target.baseAddress, count, off_t(offset))
-        guard got >= 0 else { throw VMSyncError.system("read", path: path) }
-        return got
+        try FileBytes.read(
+            into: UnsafeMutableRawBufferPointer(rebasing: target[..<count]), from: descriptor, at: offset, path: path)
     }
-    guard got > 0 else { throw VMSyncError(.corrupt, "\(path) ends after \(offset) bytes") }
+    guard got == count else { throw VMSyncError(.corrupt, "\(path) has fewer bytes than it should") }
     return buffer
 }
 
@@ -76,14 +68,6 @@ enum FileWriter {
     }
 
     private static func writeAll(_ buffer: ByteBuffer, to descriptor: Int32, path: String) throws {
-        try buffer.withUnsafeReadableBytes { bytes in
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-                if count < 0, errno == EINTR { continue }
-                guard count >= 0 else { throw VMSyncError.system("write", path: path) }
-                rest = rest.dropFirst(count)
-            }
-        }
+        try buffer.withUnsafeReadableBytes { try FileBytes.write($0, to: descriptor, path: path) }
     }
 }

@@ -1,32 +1,53 @@
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 import VMSyncCore
 import VMSyncPolicy
 
-/// The bytes of a pack on their way to the server.
-package enum PackSource: Sendable {
-    case bytes(ByteBuffer)
-    /// A file that holds the pack and nothing else.
-    case file(path: String)
-}
-
 extension SyncClient {
     /// Makes a checkpoint the head of its VM. When it returns, the checkpoint is durable on the server.
-    /// The same commit may be repeated until an answer comes.
+    ///
+    /// The same commit may be repeated until an answer comes. A long pack goes in chunks, of which those that have arrived
+    /// aren't sent again.
     /// - Throws: `fenced`, `outOfOrder`, `corrupt`; for a switch `wrongState` or `notFound`.
     package func commit(_ offer: CommitOffer, to vm: VMID, pack: PackSource) async throws -> CheckpointRecord {
-        let body: HTTPClientRequest.Body =
-            switch pack {
-            case .bytes(let bytes): .bytes(bytes)
-            case .file(let path):
-                .stream(FileBytes(path: path, size: offer.size), length: .known(Int64(clamping: offer.size)))
+        guard offer.size <= UInt64(APILimits.wholePackBytesMax) else {
+            return try await commitInChunks(offer, to: vm, pack)
+        }
+        let whole = try await pack.part(at: 0, count: Int(offer.size))
+        return try await commit(offer, to: vm, body: whole, inChunks: false)
+    }
+
+    private func commitInChunks(
+        _ offer: CommitOffer, to vm: VMID, _ pack: PackSource
+    ) async throws -> CheckpointRecord {
+        let parts = stride(from: 0, to: offer.size, by: APILimits.chunkBytesMax).map { start in
+            (start: start, count: Int(min(offer.size - start, UInt64(APILimits.chunkBytesMax))))
+        }
+        var hashes: [ContentHash] = []
+        for part in parts { hashes.append(Self.hash(of: try await pack.part(at: part.start, count: part.count))) }
+        var missing = Set(try await missingChunks(hashes))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var underWay = 0
+            for (part, hash) in zip(parts, hashes) where missing.remove(hash) != nil {
+                if underWay == Self.uploadsMax { try await group.next() } else { underWay += 1 }
+                group.addTask { _ = try await putChunk(try await pack.part(at: part.start, count: part.count)) }
             }
-        let headers = CommitHeaders.fields(of: offer)
-        return try await answer(
+            try await group.waitForAll()
+        }
+        return try await commit(offer, to: vm, body: try WireJSON.encode(HashList(hashes: hashes)), inChunks: true)
+    }
+
+    /// Chunks on their way at once: enough to fill a link with latency, few enough to hold in memory.
+    private static let uploadsMax = 3
+
+    private func commit(
+        _ offer: CommitOffer, to vm: VMID, body: ByteBuffer, inChunks: Bool
+    ) async throws -> CheckpointRecord {
+        try await answer(
             of: try await send(
-                .POST, "/vms/\(vm)/checkpoints", headers: headers, body: body, timeout: Self.transferTimeout))
+                .POST, "/vms/\(vm)/checkpoints", headers: CommitHeaders.fields(of: offer, inChunks: inChunks),
+                body: .bytes(body), timeout: Self.transferTimeout))
     }
 
     /// Up to `limit` (at most 1,000) checkpoints after `sequence`, in order.

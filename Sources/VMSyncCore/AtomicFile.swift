@@ -17,7 +17,7 @@ package enum AtomicFile {
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system("open", path: temporary) }
         defer { close(descriptor) }
-        try writeAll(bytes, to: descriptor, path: temporary)
+        try FileBytes.write(bytes, to: descriptor, path: temporary)
         if durable, fsync(descriptor) != 0 { throw .system("fsync", path: temporary) }
         guard rename(temporary, path) == 0 else { throw .system("rename", path: path) }
         if durable { try syncFolder(of: path) }
@@ -68,24 +68,6 @@ package enum AtomicFile {
     package static func remove(_ path: String) {
         // Nothing to do when it isn't there; what can't be removed shows at the next write.
         try? FileManager.default.removeItem(atPath: path)
-    }
-
-    package static func writeAll(_ bytes: [UInt8], to descriptor: Int32, path: String) throws(VMSyncError) {
-        try bytes.withRawBytes { buffer throws(VMSyncError) in try writeAll(buffer, to: descriptor, path: path) }
-    }
-
-    package static func writeAll(
-        _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: String
-    ) throws(VMSyncError) {
-        var rest = bytes
-        while !rest.isEmpty {
-            let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
-            if written < 0 {
-                if errno == EINTR { continue }
-                throw .system("write", path: path)
-            }
-            rest = UnsafeRawBufferPointer(rebasing: rest[written...])
-        }
     }
 
     /// Makes the name of `path` itself durable: that it is there, or where it was renamed to.

@@ -11,15 +11,35 @@ package struct VMID: Hashable, Sendable, Codable, CustomStringConvertible, RawRe
     package var description: String { rawValue }
 }
 
-/// A machine that can run VMs, as the server knows it since it joined.
+/// A machine that can run VMs: the SHA-256 of its certificate. (docs/protocol/trust.md, "Identities")
 package struct DeviceID: Hashable, Sendable, Codable, CustomStringConvertible, RawRepresentable {
+    /// In 52 letters, without check letters.
     package let rawValue: String
+
+    /// Nil unless `rawValue` is the plain text of 32 bytes, so that an id can always stand in a path or a URL.
     package init?(rawValue: String) {
-        guard Identifier.isValid(rawValue) else { return nil }
+        guard CheckedText.bytes(ofPlain: rawValue) != nil else { return nil }
         self.rawValue = rawValue
     }
-    package static func random() -> DeviceID { DeviceID(unchecked: Identifier.random()) }
-    private init(unchecked rawValue: String) { self.rawValue = rawValue }
+
+    /// - Parameter digest: 32 bytes.
+    package init(digest: some Swift.Sequence<UInt8>) { rawValue = CheckedText.plain(Array(digest)) }
+
+    /// What somebody typed or read from a screen, in groups, with check letters; nil if a letter is wrong.
+    package init?(typed: String) {
+        guard let bytes = CheckedText.bytes(typed: typed) else { return nil }
+        self.init(digest: bytes)
+    }
+
+    /// Of no certificate.
+    package static func random() -> DeviceID {
+        var generator = SystemRandomNumberGenerator()
+        return DeviceID(digest: (0..<CheckedText.bytes).map { _ in UInt8.random(in: 0...255, using: &generator) })
+    }
+
+    /// For people: in groups, with check letters.
+    package var grouped: String { CheckedText.grouped(CheckedText.bytes(ofPlain: rawValue) ?? []) }
+
     package var description: String { rawValue }
 }
 

@@ -20,7 +20,7 @@ final class PackFile {
     deinit { close(descriptor) }
 
     func write(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
-        try AtomicFile.writeAll(bytes, to: descriptor, path: path)
+        try FileBytes.write(bytes, to: descriptor, path: path)
     }
 
     func sync() throws(VMSyncError) {

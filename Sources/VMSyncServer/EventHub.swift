@@ -9,21 +9,19 @@ import VMSyncCore
 final class EventHub: Sendable {
     private let listeners = Mutex<[ObjectIdentifier: Listener]>([:])
 
-    /// Begins to listen for `device`; until `remove` it is connected.
+    /// Begins to listen for `device`, until `remove`.
     func add(_ device: DeviceID) -> Listener {
         let listener = Listener(device: device)
         listeners.withLock { $0[ObjectIdentifier(listener)] = listener }
-        publishDevices()
         return listener
     }
 
-    func remove(_ listener: Listener) {
-        listeners.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(listener)) }
-        publishDevices()
-    }
-
-    func isConnected(_ device: DeviceID) -> Bool {
-        listeners.withLock { $0.values.contains { $0.device == device } }
+    /// - Returns: whether `device` listens here no more.
+    func remove(_ listener: Listener) -> Bool {
+        listeners.withLock { listeners in
+            listeners.removeValue(forKey: ObjectIdentifier(listener))
+            return !listeners.values.contains { $0.device == listener.device }
+        }
     }
 
     /// Leaves a VM's record with every listener that has none as new.

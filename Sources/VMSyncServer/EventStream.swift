@@ -16,12 +16,16 @@ struct EventStream: Sendable {
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-cache"],
             body: ResponseBody { writer in
-                try await service.metadata.seen(device)
                 let listener = service.events.add(device)
                 var failure: (any Error)?
-                do { try await run(listener, body, &writer) } catch { failure = error }
-                service.events.remove(listener)
-                try await service.metadata.seen(device)
+                do {
+                    try await service.arrived(device)
+                    try await run(listener, body, &writer)
+                } catch {
+                    failure = error
+                }
+                // A device that connects anew is there before its old connection is known to be dead.
+                if service.events.remove(listener) { try await service.left(device) }
                 if let failure { throw failure }
                 try await writer.finish(nil)
             })
@@ -49,6 +53,7 @@ struct EventStream: Sendable {
                 while true {
                     try await Task.sleep(for: heartbeat)
                     listener.beat()
+                    try await service.arrived(device)
                 }
             }
             try await send(listener, &writer)

@@ -8,13 +8,19 @@ import VMSyncStore
 extension Routes {
     func addCheckpoints(_ group: RouterGroup<SyncContext>) {
         group.post { request, context in
-            let size = try request.contentLength(max: APILimits.packBytesMax)
-            let offer = try CommitHeaders.offer(size: size) { name in
-                HeaderName(name).flatMap { request.headers[$0] }
-            }
+            let header: (String) -> String? = { name in HeaderName(name).flatMap { request.headers[$0] } }
+            let inChunks = try CommitHeaders.sizeInChunks(header)
+            let size = try inChunks ?? request.contentLength(max: UInt64(APILimits.wholePackBytesMax))
+            let offer = try CommitHeaders.offer(size: size, header: header)
+            let body = request.body
+            let pack: OfferedPack =
+                if inChunks == nil {
+                    .whole { try await body.collect(upTo: Int(size)) }
+                } else {
+                    .chunks(try await request.message(HashList.self).hashes)
+                }
             return try json(
-                try await service.commit(
-                    offer, to: context.named("vm"), by: context.caller(), bytes: request.body))
+                try await service.commit(offer, to: context.named("vm"), by: context.caller(), pack: pack))
         }
         group.get { request, context in
             let after = try number("after", of: request) ?? 0
@@ -28,7 +34,7 @@ extension Routes {
                 throw VMSyncError(.notFound, "a checkpoint has a number")
             }
             let pack = try await service.pack(of: context.named("vm"), at: Sequence(rawValue: sequence))
-            return try response(pack.record, pack.key, range: request.headers[.range])
+            return try response(pack, range: request.headers[.range])
         }
     }
 
@@ -38,32 +44,40 @@ extension Routes {
         return number
     }
 
-    private func response(_ record: CheckpointRecord, _ key: BlobKey, range header: String?) throws -> Response {
+    private func response(_ checkpoint: StoredCheckpoint, range header: String?) throws -> Response {
+        let size = checkpoint.record.size
         var headers: HTTPFields = [.contentType: "application/octet-stream", .acceptRanges: "bytes"]
-        if let name = HeaderName(CommitHeaders.checksum) { headers[name] = record.checksum.rawValue }
-        let whole = 0..<record.size
-        guard let header else { return Response(status: .ok, headers: headers, body: body(of: key, whole)) }
-        guard let range = ByteRange.parse(header, size: record.size) else {
-            throw StatusError(
-                status: 416, error: VMSyncError(.invalidInput, "\(header.prefix(80)) is not in \(record.size) bytes"))
+        if let name = HeaderName(CommitHeaders.checksum) { headers[name] = checkpoint.record.checksum.rawValue }
+        guard let header else {
+            return Response(status: .ok, headers: headers, body: body(of: checkpoint.blobs, 0..<size))
         }
-        headers[.contentRange] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(record.size)"
-        return Response(status: .partialContent, headers: headers, body: body(of: key, range))
+        guard let range = ByteRange.parse(header, size: size) else {
+            throw StatusError(
+                status: 416, error: VMSyncError(.invalidInput, "\(header.prefix(80)) is not in \(size) bytes"))
+        }
+        headers[.contentRange] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(size)"
+        return Response(status: .partialContent, headers: headers, body: body(of: checkpoint.blobs, range))
     }
 
     /// Bytes read and sent at a time: few enough to hold for every transfer that runs.
     private static let transferBytesMax: UInt64 = 1 << 20
 
-    private func body(of key: BlobKey, _ range: Range<UInt64>) -> ResponseBody {
+    /// The bytes of `range` in what the blobs hold, one behind the other.
+    private func body(of stored: [StoredBlob], _ range: Range<UInt64>) -> ResponseBody {
         let blobs = service.blobs
         return ResponseBody(contentLength: Int(range.count)) { writer in
-            var offset = range.lowerBound
-            while offset < range.upperBound {
-                let count = Int(min(range.upperBound - offset, Self.transferBytesMax))
-                let part = try await blobs.read(key, at: offset, count: count)
-                guard part.readableBytes > 0 else { throw VMSyncError(.corrupt, "\(key) is too short") }
-                offset += UInt64(part.readableBytes)
-                try await writer.write(part)
+            var start: UInt64 = 0
+            for blob in stored {
+                defer { start += blob.size }
+                let end = min(range.upperBound, start + blob.size)
+                var offset = max(range.lowerBound, start)
+                while offset < end {
+                    let count = Int(min(end - offset, Self.transferBytesMax))
+                    let part = try await blobs.read(blob.id, at: offset - start, count: count)
+                    guard part.readableBytes > 0 else { throw VMSyncError(.corrupt, "blob \(blob.id) is too short") }
+                    offset += UInt64(part.readableBytes)
+                    try await writer.write(part)
+                }
             }
             try await writer.finish(nil)
         }

@@ -42,7 +42,8 @@ struct Routes {
         group.post("chunks/missing") { request, _ in try json(try await service.missing(request.message())) }
         group.put("chunks/:chunk") { request, context in
             let size = try request.contentLength(max: UInt64(APILimits.chunkBytesMax))
-            try await service.putChunk(context.named("chunk"), size: size, bytes: request.body)
+            let body = request.body
+            try await service.putChunk(context.named("chunk")) { try await body.collect(upTo: Int(size)) }
             return noContent
         }
         group.get("chunks/:chunk") { _, context in

@@ -7,25 +7,30 @@ import VMSyncAPI
 import VMSyncCore
 import VMSyncStore
 
-/// The sync server: a data folder, an address, and a service that runs until it is stopped.
+/// The sync server: its stores, an address, and a service that runs until it is stopped.
 package struct SyncServer: Service {
     package struct Configuration: Sendable {
         /// A loopback address, as `127.0.0.1` or `::1`.
         package var address: String
         /// 0 for any free port.
         package var port: Int
-        /// Where everything is kept; made if it isn't there.
-        package var dataFolder: String
+        /// Where everything is kept.
+        package var places: StorePlaces
+        /// Variables that hold the credentials of an S3 store.
+        package var environment: [String: String]
         /// Between two comments on an event stream that has nothing to say.
         package var heartbeat: Duration = APILimits.heartbeat
         /// After this long without a byte read or written a connection is closed: a reader that stopped reading, an
         /// upload that stalled. Long enough for the fsync of a large pack on a slow disk.
         package var silenceMax: Duration = .seconds(120)
 
-        package init(address: String = "127.0.0.1", port: Int = 0, dataFolder: String) {
+        package init(
+            address: String = "127.0.0.1", port: Int = 0, places: StorePlaces, environment: [String: String] = [:]
+        ) {
             self.address = address
             self.port = port
-            self.dataFolder = dataFolder
+            self.places = places
+            self.environment = environment
         }
     }
 
@@ -39,14 +44,14 @@ package struct SyncServer: Service {
 
     private let configuration: Configuration
     private let logger: Logger
-    private let clock: @Sendable () -> Timestamp
+    private let clock: (@Sendable () -> Timestamp)?
     private let onListening: @Sendable (Listening) async -> Void
 
     /// - Parameters:
-    ///   - clock: the server's time; replaced in tests only.
+    ///   - clock: instead of the store's; for tests only.
     ///   - onListening: called once, when devices can connect.
     package init(
-        configuration: Configuration, logger: Logger, clock: @escaping @Sendable () -> Timestamp = { .now },
+        configuration: Configuration, logger: Logger, clock: (@Sendable () -> Timestamp)? = nil,
         onListening: @escaping @Sendable (Listening) async -> Void
     ) {
         self.configuration = configuration
@@ -60,13 +65,28 @@ package struct SyncServer: Service {
     ///   what opening the stores or binding the address throws.
     package func run() async throws {
         let address = try loopback()
-        let (lock, metadata) = try await openData()
-        let blobs = try await FileBlobStore(folder: configuration.dataFolder)
-        let service = SyncService(metadata: metadata, blobs: blobs, events: EventHub(), logger: logger)
-        try await service.removeGarbage()
+        let stores = try await ServerStores(
+            configuration.places, credentials: configuration.environment, clock: clock)
+        let result: Result<Void, any Error>
+        do { result = .success(try await serve(stores, at: address)) } catch { result = .failure(error) }
+        try await stores.close()
+        try result.get()
+    }
+
+    private func serve(_ stores: ServerStores, at address: String) async throws {
+        let service = SyncService(
+            metadata: stores.metadata, blobs: stores.blobs, events: EventHub(), logger: logger)
+        let collector = GarbageCollector(metadata: stores.metadata, blobs: stores.blobs, logger: logger)
+        // Nobody else is there: devices that seem to be, and blobs without a name, are what a crash has left.
+        if stores.ownsMetadata { try await stores.metadata.allLeft() }
+        if stores.ownsBlobs { try await collector.collect(olderThan: .zero) }
+        let feed = Task { await ChangeFeed(service: service).run() }
+        let collection = Task { try await collector.run() }
+        defer {
+            feed.cancel()
+            collection.cancel()
+        }
         try await serve(service, at: address)
-        try metadata.close()
-        withExtendedLifetime(lock) {}
     }
 
     private func serve(_ service: SyncService, at address: String) async throws {
@@ -113,29 +133,12 @@ package struct SyncServer: Service {
         return text
     }
 
-    private func openData() async throws -> (FolderLock, SQLiteMetadataStore) {
-        let folder = configuration.dataFolder
-        return try await NIOThreadPool.singleton.runIfActive { [clock] in
-            let lock = try FolderLock(folder: folder)
-            return (lock, try SQLiteMetadataStore(path: Self.database(in: folder), clock: clock))
-        }
-    }
-
-    private static func database(in folder: String) -> String { folder + "/server.sqlite" }
-
-    /// Makes an invitation in a data folder, also while a server runs on it.
+    /// Makes an invitation in a store, also while a server runs on it.
     /// - Throws: `notFound` if no server ever ran on it.
-    package static func invite(dataFolder: String) async throws -> Invitation {
-        let path = database(in: dataFolder)
-        let metadata = try await NIOThreadPool.singleton.runIfActive {
-            guard SQLiteMetadataStore.exists(at: path) else {
-                throw VMSyncError(
-                    .notFound, "there is no sync server's data in \(dataFolder)", hint: "vmsync server run --data DIR")
-            }
-            return try SQLiteMetadataStore(path: path)
-        }
+    package static func invite(to places: StorePlaces) async throws -> Invitation {
+        let metadata = try await places.openExistingMetadata()
         let invitation = try await SyncService.invite(to: metadata)
-        try metadata.close()
+        try await metadata.close()
         return invitation
     }
 }

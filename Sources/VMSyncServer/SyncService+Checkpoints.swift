@@ -4,24 +4,47 @@ import VMSyncCore
 import VMSyncPolicy
 import VMSyncStore
 
+/// The bytes of a pack, as a commit offers them.
+enum OfferedPack: Sendable {
+    /// Not read before it is known that they are wanted.
+    case whole(@Sendable () async throws -> ByteBuffer)
+    /// They were sent before.
+    case chunks([ContentHash])
+}
+
 extension SyncService {
-    /// Makes a checkpoint the head of `vm`. `bytes` is not read if the answer is known without it.
+    /// Makes a checkpoint the head of `vm`.
     ///
     /// 1. the pack becomes durable, 2. one transaction decides and makes it the head, 3. everybody hears of it. A crash
     /// before 2 leaves garbage and the old head; after it the new head, and the device repeats a commit without answer.
-    func commit<Bytes: AsyncSequence & Sendable>(
-        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, bytes: Bytes
-    ) async throws -> CheckpointRecord where Bytes.Element == ByteBuffer {
+    func commit(
+        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, pack: OfferedPack
+    ) async throws -> CheckpointRecord {
         if let record = try await foresee(offer, to: vm, by: device) { return record }
-        let pack = PackID.random()
-        let promise = BlobPromise(size: offer.size, hash: offer.checksum)
-        try await blobs.put(.pack(pack, of: vm), promise: promise, bytes: bytes)
+        switch pack {
+        case .chunks(let hashes):
+            guard hashes.count <= APILimits.packChunksMax else {
+                throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packChunksMax) chunks")
+            }
+            return try await decide(offer, to: vm, by: device, place: .chunks(hashes)).get().record
+        case .whole(let bytes): return try await commit(offer, to: vm, by: device, whole: try await bytes())
+        }
+    }
+
+    private func commit(
+        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, whole pack: ByteBuffer
+    ) async throws -> CheckpointRecord {
+        guard UInt64(pack.readableBytes) == offer.size else {
+            throw VMSyncError(.corrupt, "the pack has \(pack.readableBytes) bytes, announced were \(offer.size)")
+        }
+        let blob = BlobID.random()
+        try await blobs.put(blob, pack, hash: offer.checksum)
         try Self.faultPoint("after-blob-durable", offer)
-        let outcome = try await decide(offer, to: vm, by: device, pack: pack)
+        let outcome = try await decide(offer, to: vm, by: device, place: .blob(blob))
         if case .success(.accepted(let record)) = outcome { return record }
-        // Refused or repeated: certainly nothing names this pack. After any other failure it might be named, so
-        // then it is left for the next start to judge.
-        try await blobs.remove([.pack(pack, of: vm)])
+        // Refused or repeated: certainly nothing names this blob. After any other failure it might be named, so then it
+        // is left for the garbage collection to judge.
+        try await blobs.remove([blob])
         return try outcome.get().record
     }
 
@@ -39,10 +62,10 @@ extension SyncService {
     }
 
     private func decide(
-        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, pack: PackID
+        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, place: PackPlace
     ) async throws -> Result<CommitDecision, VMSyncError> {
-        let blob = CommitBlob(sequence: offer.sequence, pack: pack)
-        let (outcome, stored) = try await metadata.change(vm, commit: blob) { lease, context in
+        let content = CommitContent(sequence: offer.sequence, place: place)
+        let (outcome, stored) = try await metadata.change(vm, commit: content) { lease, context in
             let outcome = Result { () throws(VMSyncError) in
                 try lease.commit(offer, by: device, known: context.known, at: context.now)
             }
@@ -66,11 +89,11 @@ extension SyncService {
         return CheckpointList(checkpoints: try await metadata.checkpoints(of: vm, after: sequence, limit: limit))
     }
 
-    /// The checkpoint and the key of its pack.
-    func pack(of vm: VMID, at sequence: Sequence) async throws -> (record: CheckpointRecord, key: BlobKey) {
+    /// The checkpoint and where its pack is.
+    func pack(of vm: VMID, at sequence: Sequence) async throws -> StoredCheckpoint {
         guard let found = try await metadata.checkpoint(of: vm, at: sequence) else {
             throw VMSyncError(.notFound, "there is no checkpoint \(sequence) of VM \(vm)")
         }
-        return (found.record, .pack(found.pack, of: vm))
+        return found
     }
 }

@@ -48,10 +48,20 @@ extension SyncService {
         events.publishDevices()
     }
 
+    /// The device listens here; said again with each heartbeat.
+    func arrived(_ device: DeviceID) async throws {
+        if try await metadata.arrived(device, at: id) { events.publishDevices() }
+    }
+
+    func left(_ device: DeviceID) async throws {
+        try await metadata.left(device, from: id)
+        events.publishDevices()
+    }
+
     private func record(of device: StoredDevice) -> DeviceRecord {
         DeviceRecord(
             id: device.id, name: device.name, platform: device.platform, joined: device.joined,
-            lastSeen: device.lastSeen, connected: events.isConnected(device.id),
+            lastSeen: device.lastSeen, connected: device.isConnected,
             capabilities: device.capabilities.flatMap {
                 try? JSONDecoder().decode(JSONValue.self, from: Data($0.utf8))
             })

@@ -12,27 +12,24 @@ extension SyncService {
         guard request.hashes.count <= APILimits.missingHashesMax else {
             throw VMSyncError(.invalidInput, "at most \(APILimits.missingHashesMax) hashes can be asked for at once")
         }
-        return HashList(hashes: try await missing(request.hashes))
+        return HashList(hashes: try await metadata.missing(among: request.hashes))
     }
 
-    private func missing(_ hashes: [ContentHash]) async throws -> [ContentHash] {
-        let missing = Set(try await blobs.missing(among: hashes.map(BlobKey.chunk)))
-        return hashes.filter { missing.contains(.chunk($0)) }
-    }
-
-    /// Stores a chunk, unless it is there; then `bytes` is not read.
-    func putChunk<Bytes: AsyncSequence & Sendable>(
-        _ hash: ContentHash, size: UInt64, bytes: Bytes
-    ) async throws where Bytes.Element == ByteBuffer {
-        guard try await blobs.size(of: .chunk(hash)) == nil else { return }
-        try await blobs.put(.chunk(hash), promise: BlobPromise(size: size, hash: hash), bytes: bytes)
+    /// Stores a chunk, unless it is there; then `bytes` is not read. First its bytes, then its name.
+    func putChunk(_ hash: ContentHash, bytes: @Sendable () async throws -> ByteBuffer) async throws {
+        guard try await metadata.chunk(hash) == nil else { return }
+        let bytes = try await bytes()
+        let chunk = StoredChunk(hash: hash, blob: .random(), size: UInt64(bytes.readableBytes))
+        try await blobs.put(chunk.blob, bytes, hash: hash)
+        let known = try await metadata.add(chunk)
+        if known != chunk { try await blobs.remove([chunk.blob]) }
     }
 
     func chunk(_ hash: ContentHash) async throws -> ByteBuffer {
-        guard try await blobs.size(of: .chunk(hash)) != nil else {
+        guard let chunk = try await metadata.chunk(hash) else {
             throw VMSyncError(.notFound, "there is no chunk \(hash)")
         }
-        return try await blobs.read(.chunk(hash), at: 0, count: APILimits.chunkBytesMax)
+        return try await blobs.read(chunk.blob, at: 0, count: APILimits.chunkBytesMax)
     }
 
     // MARK: VMs
@@ -44,10 +41,6 @@ extension SyncService {
         }
         guard request.chunks.count <= APILimits.vmChunksMax else {
             throw VMSyncError(.invalidInput, "a VM has at most \(APILimits.vmChunksMax) chunks")
-        }
-        if let absent = try await missing(request.chunks).first {
-            throw VMSyncError(
-                .wrongState, "chunk \(absent) is not on the server", hint: "send the missing chunks first")
         }
         let stored = try await metadata.create(
             NewVM(id: request.id, name: name, definition: [UInt8](request.definition), chunks: request.chunks))

@@ -14,6 +14,8 @@ final class SyncService: Sendable {
     let blobs: any BlobStore
     let events: EventHub
     let logger: Logger
+    /// Tells this server from others on the same store.
+    let id = ServerID.random()
 
     init(metadata: any MetadataStore, blobs: any BlobStore, events: EventHub, logger: Logger) {
         self.metadata = metadata
@@ -22,22 +24,11 @@ final class SyncService: Sendable {
         self.logger = logger
     }
 
-    /// Removes packs that no checkpoint names: uploads that a crash left between invariants 1 and 2. Only while nobody
-    /// commits, that is before the server listens.
-    func removeGarbage() async throws {
-        let named = try await metadata.packs()
-        let garbage = try await blobs.packs().filter { !named.contains($0) }
-        guard !garbage.isEmpty else { return }
-        try await blobs.remove(garbage)
-        logger.info("removed packs that no checkpoint names", metadata: ["count": "\(garbage.count)"])
-    }
-
     /// Lets a decision change the lease of `vm`, and tells everybody if it did.
     func change<Answer: Sendable>(
-        _ vm: VMID, commit: CommitBlob? = nil,
-        decide: @Sendable (inout LeaseState, DecisionContext) throws -> Answer
+        _ vm: VMID, decide: @escaping @Sendable (inout LeaseState, DecisionContext) throws -> Answer
     ) async throws -> Answer {
-        let (answer, stored) = try await metadata.change(vm, commit: commit, decide: decide)
+        let (answer, stored) = try await metadata.change(vm, commit: nil, decide: decide)
         // A record that was published before goes no further, so nothing is sent when nothing changed.
         try events.publish(record(of: stored))
         return answer

@@ -1,3 +1,4 @@
+import Crypto
 import NIOCore
 import NIOPosix
 import VMSyncCore
@@ -13,66 +14,60 @@ package final class FileBlobStore: BlobStore {
     private let folder: String
     private let temporary: String
 
-    /// Bytes gathered before they are hashed and written: large enough that a pack of 100 MB changes threads a hundred
-    /// times, small enough that many uploads at once fit in memory.
-    private static let batchBytesMax = 1 << 20
-
     /// Opens the store in `folder`, and removes what uploads of an earlier process left half done.
     package init(folder: String) async throws {
+        self.folder = folder
         let temporary = folder + "/tmp"
-        self.folder = folder + "/blobs"
         self.temporary = temporary
-        let blobs = self.folder
         try await Self.blocking {
-            try FileSystemCalls.makeFolder(blobs)
+            try FileSystemCalls.makeFolder(folder + "/blobs")
             try FileSystemCalls.makeFolder(temporary)
             for name in try FileSystemCalls.names(in: temporary) { try FileSystemCalls.remove("\(temporary)/\(name)") }
         }
     }
 
-    package func put<Bytes: AsyncSequence & Sendable>(
-        _ key: BlobKey, promise: BlobPromise, bytes: Bytes
-    ) async throws where Bytes.Element == ByteBuffer {
-        let upload = Upload(path: "\(temporary)/\(Identifier.random())", promise: promise)
-        do {
-            try await write(bytes, to: upload, as: path(of: key))
+    package func put(_ id: BlobID, _ bytes: ByteBuffer, hash: ContentHash) async throws {
+        let (target, passing) = (path(of: id), "\(temporary)/\(id)-\(Identifier.random())")
+        try await Self.blocking {
+            try bytes.withUnsafeReadableBytes { bytes throws(VMSyncError) in
+                guard ContentHash(digest: SHA256.hash(data: bytes)) == hash else {
+                    throw VMSyncError(.corrupt, "\(bytes.count) bytes don't have the checksum that was announced")
+                }
+                try Self.write(bytes, to: passing, thenTo: target)
+            }
+        }
+    }
+
+    /// Written and synced under a passing name, then renamed, then the folder synced: at any moment the blob is there
+    /// whole, or not.
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, to passing: String, thenTo target: String
+    ) throws(VMSyncError) {
+        do throws(VMSyncError) {
+            let descriptor = try FileSystemCalls.openFile(passing, O_WRONLY | O_CREAT | O_EXCL)
+            defer { close(descriptor) }
+            try FileBytes.write(bytes, to: descriptor, path: passing)
+            try FileSystemCalls.sync(descriptor, path: passing)
+            let folder = FileSystemCalls.parent(of: target)
+            try FileSystemCalls.makeFolder(folder)
+            guard rename(passing, target) == 0 else { throw VMSyncError.system("rename", path: target) }
+            try FileSystemCalls.syncFolder(folder)
         } catch {
-            try? await Self.blocking { upload.discard() }
+            unlink(passing)
             throw error
         }
     }
 
-    private func write<Bytes: AsyncSequence & Sendable>(
-        _ bytes: Bytes, to upload: Upload, as target: String
-    ) async throws where Bytes.Element == ByteBuffer {
-        var batch = Batch()
-        for try await buffer in bytes {
-            batch.add(buffer)
-            guard batch.count >= Self.batchBytesMax else { continue }
-            let full = batch.take()
-            try await Self.blocking { try upload.append(full) }
-        }
-        let rest = batch.take()
-        try await Self.blocking {
-            try upload.finish(rest, as: target)
-            upload.discard()
-        }
-    }
-
-    package func size(of key: BlobKey) async throws -> UInt64? {
-        let path = path(of: key)
+    package func size(of id: BlobID) async throws -> UInt64? {
+        let path = path(of: id)
         return try await Self.blocking { try FileSystemCalls.size(of: path) }
     }
 
-    package func missing(among keys: [BlobKey]) async throws -> [BlobKey] {
-        try await Self.blocking { try keys.filter { try FileSystemCalls.size(of: self.path(of: $0)) == nil } }
-    }
-
-    package func read(_ key: BlobKey, at offset: UInt64, count: Int) async throws -> ByteBuffer {
+    package func read(_ id: BlobID, at offset: UInt64, count: Int) async throws -> ByteBuffer {
         guard offset <= UInt64(Int64.max), count >= 0 else {
             throw VMSyncError(.invalidInput, "no file has a byte \(offset)")
         }
-        let path = path(of: key)
+        let path = path(of: id)
         return try await Self.blocking {
             let descriptor = try FileSystemCalls.openFile(path, O_RDONLY)
             defer { close(descriptor) }
@@ -80,20 +75,31 @@ package final class FileBlobStore: BlobStore {
         }
     }
 
-    package func remove(_ keys: [BlobKey]) async throws {
-        try await Self.blocking { for key in keys { try FileSystemCalls.remove(self.path(of: key)) } }
+    package func remove(_ ids: [BlobID]) async throws {
+        try await Self.blocking { for id in ids { try FileSystemCalls.remove(self.path(of: id)) } }
     }
 
-    package func packs() async throws -> [BlobKey] {
-        let root = folder + "/packs"
-        return try await Self.blocking {
-            try FileSystemCalls.names(in: root).flatMap { vm in
-                try FileSystemCalls.names(in: "\(root)/\(vm)").map { BlobKey(path: "packs/\(vm)/\($0)") }
+    /// A portion is a folder.
+    package func list() -> AsyncThrowingStream<[BlobID], any Error> {
+        let root = folder + "/blobs"
+        let (stream, continuation) = AsyncThrowingStream.makeStream(of: [BlobID].self)
+        let task = Task {
+            do {
+                for group in try await Self.blocking({ try FileSystemCalls.names(in: root) }) {
+                    try Task.checkCancellation()
+                    let names = try await Self.blocking { try FileSystemCalls.names(in: "\(root)/\(group)") }
+                    continuation.yield(names.compactMap { BlobID(path: "blobs/\(group)/\($0)") })
+                }
+                continuation.finish()
+            } catch {
+                continuation.finish(throwing: error)
             }
         }
+        continuation.onTermination = { _ in task.cancel() }
+        return stream
     }
 
-    private func path(of key: BlobKey) -> String { "\(folder)/\(key.path)" }
+    private func path(of id: BlobID) -> String { "\(folder)/\(id.path)" }
 
     /// Runs `work` on the pool, to its end: cancelling the task can't leave a file half removed.
     private static func blocking<Answer: Sendable>(
@@ -107,22 +113,5 @@ package final class FileBlobStore: BlobStore {
                 continuation.resume(with: Result { try work() })
             }
         }
-    }
-}
-
-/// Buffers that wait to be written together.
-private struct Batch {
-    private var buffers: [ByteBuffer] = []
-    /// Bytes in it.
-    private(set) var count = 0
-
-    mutating func add(_ buffer: ByteBuffer) {
-        count += buffer.readableBytes
-        buffers.append(buffer)
-    }
-
-    mutating func take() -> [ByteBuffer] {
-        defer { self = Batch() }
-        return buffers
     }
 }

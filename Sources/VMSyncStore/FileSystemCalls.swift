@@ -20,31 +20,13 @@ enum FileSystemCalls {
         return descriptor
     }
 
-    /// Writes all of `bytes` at the descriptor's position.
-    static func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, path: String) throws(VMSyncError) {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw .system("write", path: path) }
-            rest = rest.dropFirst(count)
-        }
-    }
-
     /// Reads up to `count` bytes at `offset`; fewer only at the end of the file.
     static func readAll(_ descriptor: Int32, at offset: UInt64, count: Int, path: String) throws -> ByteBuffer {
         var buffer = ByteBuffer()
         try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { target in
-            var done = 0
-            while done < count {
-                let room = UnsafeMutableRawBufferPointer(rebasing: target[done..<count])
-                let got = pread(descriptor, room.baseAddress, room.count, off_t(offset) + off_t(done))
-                if got < 0, errno == EINTR { continue }
-                guard got >= 0 else { throw VMSyncError.system("read", path: path) }
-                if got == 0 { break }
-                done += got
-            }
-            return done
+            try FileBytes.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: target[..<count]), from: descriptor, at: offset,
+                path: path)
         }
         return buffer
     }

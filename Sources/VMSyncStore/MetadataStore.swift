@@ -1,73 +1,14 @@
 import VMSyncCore
 import VMSyncPolicy
 
-/// A device as it is stored.
-package struct StoredDevice: Hashable, Sendable {
-    package let id: DeviceID
-    package let name: String
-    package let platform: String
-    /// JSON text of the device's own making, if it told what it can.
-    package let capabilities: String?
-    package let joined: Timestamp
-    package let lastSeen: Timestamp
-}
-
-/// A VM to be created.
-package struct NewVM: Sendable {
-    package let id: VMID
-    package let name: String
-    package let definition: [UInt8]
-    package let chunks: [ContentHash]
-
-    package init(id: VMID, name: String, definition: [UInt8], chunks: [ContentHash]) {
-        self.id = id
-        self.name = name
-        self.definition = definition
-        self.chunks = chunks
-    }
-}
-
-/// A VM as it is stored, its lease settled at the time of reading.
-package struct StoredVM: Hashable, Sendable {
-    package let id: VMID
-    package let name: String
-    package let definition: [UInt8]
-    package let created: Timestamp
-    /// Rises with every change.
-    package let revision: UInt64
-    package let lease: LeaseState
-}
-
-/// What a decision may look at besides the lease.
-package struct DecisionContext: Sendable {
-    /// The store's time, in the transaction.
-    package let now: Timestamp
-    /// The checkpoint that stands at the sequence asked for.
-    package let known: CheckpointRecord?
-}
-
-/// A commit's pack in the blob store, and the sequence whose present checkpoint the decision wants to see.
-package struct CommitBlob: Sendable {
-    package let sequence: Sequence
-    package let pack: PackID
-
-    package init(sequence: Sequence, pack: PackID) {
-        self.sequence = sequence
-        self.pack = pack
-    }
-}
-
-/// A checkpoint and where its bytes are.
-package struct StoredCheckpoint: Hashable, Sendable {
-    package let record: CheckpointRecord
-    package let pack: PackID
-}
-
-/// Who there is, which VMs, and what their leases say. All errors are `VMSyncError`.
+/// Who there is, which VMs, what their leases say, and where bytes are. All errors are `VMSyncError`.
 ///
-/// Each call is one transaction, durable when it returns. Time is the store's own, so that several servers on one store
-/// agree. Every implementation passes the contract in `MetadataStoreContract` of the tests.
+/// Each call is one transaction, durable when it returns, as if no other ran meanwhile. Time is the store's own, so that
+/// several servers on one store agree. A call that throws `unavailable` may have happened all the same; all may be
+/// repeated. Every implementation passes the contract in `MetadataStoreContract` of the tests.
 package protocol MetadataStore: Sendable {
+    // MARK: Devices
+
     /// Keeps an invitation by the hash of its code, for `lifetime`.
     /// - Returns: when it expires.
     func invite(_ code: ContentHash, lifetime: Duration) async throws -> Timestamp
@@ -87,11 +28,31 @@ package protocol MetadataStore: Sendable {
     /// - Throws: `notFound`.
     func setCapabilities(_ json: String, of device: DeviceID) async throws
 
-    /// Notes that the device was there just now.
-    func seen(_ device: DeviceID) async throws
+    /// The device is there, at this server. Counts for `SQLMetadataStore.presenceMax`, unless it leaves.
+    /// - Returns: whether that is news.
+    @discardableResult
+    func arrived(_ device: DeviceID, at server: ServerID) async throws -> Bool
+
+    func left(_ device: DeviceID, from server: ServerID) async throws
+
+    /// No server is there but the one that asks, so no device is either.
+    func allLeft() async throws
+
+    // MARK: Chunks
+
+    /// Those of `hashes` that aren't known, in the same order.
+    func missing(among hashes: [ContentHash]) async throws -> [ContentHash]
+
+    /// Names a blob that is durable.
+    /// - Returns: the chunk as it is known, which may lie in another blob that came before.
+    func add(_ chunk: StoredChunk) async throws -> StoredChunk
+
+    func chunk(_ hash: ContentHash) async throws -> StoredChunk?
+
+    // MARK: VMs
 
     /// Adds a VM; the same VM again is given back as it is.
-    /// - Throws: `alreadyExists` if id or name is taken by another.
+    /// - Throws: `alreadyExists` if id or name is taken by another; `wrongState` if a chunk isn't known.
     func create(_ vm: NewVM) async throws -> StoredVM
 
     func vm(_ id: VMID) async throws -> StoredVM?
@@ -99,21 +60,23 @@ package protocol MetadataStore: Sendable {
     /// All VMs, in the order of their names.
     func vms() async throws -> [StoredVM]
 
-    /// The chunks a VM needs, sorted.
+    /// The chunks a VM needs to begin with, sorted.
     func chunks(of vm: VMID) async throws -> [ContentHash]
 
     /// Removes the VM if `check` allows it, with its checkpoints and switches.
-    /// - Returns: the keys of its packs, which are garbage now.
+    /// - Returns: the blobs that held its packs, which are garbage now; its chunks may have become some.
     /// - Throws: `notFound`, and what `check` throws.
-    func remove(_ vm: VMID, check: @Sendable (LeaseState) throws -> Void) async throws -> [BlobKey]
+    func remove(_ vm: VMID, check: @escaping @Sendable (LeaseState) throws -> Void) async throws -> [BlobID]
 
     /// Loads the lease, lets time pass and `decide` change it, and saves what it left, all in one transaction.
     ///
-    /// A new head is saved as a checkpoint whose bytes are `commit.pack`. If `decide` throws, nothing is saved.
+    /// A new head is saved as a checkpoint whose bytes are those of `commit`. If `decide` throws, nothing is saved. It may
+    /// be called more than once, each time with the lease as it is then.
     /// - Returns: what `decide` returned, and the VM as it is now.
-    /// - Throws: `notFound`, and what `decide` throws.
+    /// - Throws: `notFound`; `wrongState` if a chunk isn't known; what `decide` throws.
     func change<Answer: Sendable>(
-        _ vm: VMID, commit: CommitBlob?, decide: @Sendable (inout LeaseState, DecisionContext) throws -> Answer
+        _ vm: VMID, commit: CommitContent?,
+        decide: @escaping @Sendable (inout LeaseState, DecisionContext) throws -> Answer
     ) async throws -> (answer: Answer, vm: StoredVM)
 
     /// Up to `limit` checkpoints after `sequence`, in order.
@@ -121,6 +84,24 @@ package protocol MetadataStore: Sendable {
 
     func checkpoint(of vm: VMID, at sequence: Sequence) async throws -> StoredCheckpoint?
 
-    /// The keys of all packs that checkpoints name.
-    func packs() async throws -> Set<BlobKey>
+    // MARK: Garbage
+
+    /// Drops chunks that nothing needs, and that are older than `age`: longer than any upload takes.
+    /// - Returns: how many.
+    func dropChunks(unusedFor age: Duration) async throws -> Int
+
+    /// Of blobs that were found in the blob store, notes those that have no name. One that gets a name is noted no more.
+    func mark(_ found: [BlobID]) async throws
+
+    /// Gives up those that have been marked for longer than `age`: they can't get a name any more.
+    /// - Returns: up to `limit` that were given up and aren't `removed` yet.
+    func doom(markedFor age: Duration, limit: Int) async throws -> [BlobID]
+
+    /// The bytes of these are gone.
+    func removed(_ blobs: [BlobID]) async throws
+
+    // MARK: News
+
+    /// What other processes change from now on.
+    func changes() -> AsyncStream<StoreChange>
 }

@@ -18,10 +18,32 @@ struct ServerCommand: AsyncParsableCommand {
             help: "The folder that keeps everything. (default: $XDG_STATE_HOME/vmsync-server)")
         var data: String?
 
-        var dataFolder: String {
+        @Option(
+            help: """
+                A PostgreSQL database for the metadata, as postgres://USER@HOST/DATABASE, which several servers may share. \
+                A password is better in ~/.pgpass or PGPASSWORD. (default: $VMSYNC_METADATA, else in the data folder)
+                """)
+        var metadata: String?
+
+        @Option(
+            help: """
+                A bucket for everything else, as s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME, which several \
+                servers may share; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it. Further: style=path or host, \
+                ca=FILE. (default: $VMSYNC_BLOBS, else in the data folder)
+                """)
+        var blobs: String?
+
+        private var dataFolder: String {
             let environment = ProcessInfo.processInfo.environment
             let states = environment["XDG_STATE_HOME"] ?? (environment["HOME"] ?? "/tmp") + "/.local/state"
             return data ?? "\(states)/vmsync-server"
+        }
+
+        func places() throws -> StorePlaces {
+            let environment = ProcessInfo.processInfo.environment
+            return try StorePlaces(
+                metadata: metadata ?? environment["VMSYNC_METADATA"], blobs: blobs ?? environment["VMSYNC_BLOBS"],
+                dataFolder: dataFolder)
         }
 
         @Flag(help: "Print JSON.")
@@ -38,7 +60,9 @@ struct ServerCommand: AsyncParsableCommand {
 
         func run() async throws {
             let (address, port) = try endpoint()
-            let configuration = SyncServer.Configuration(address: address, port: port, dataFolder: data.dataFolder)
+            let configuration = SyncServer.Configuration(
+                address: address, port: port, places: try data.places(),
+                environment: ProcessInfo.processInfo.environment)
             let json = data.json
             var logger = Logger(label: "vmsync.server", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = .notice
@@ -72,7 +96,7 @@ struct ServerCommand: AsyncParsableCommand {
         @OptionGroup var data: DataOptions
 
         func run() async throws {
-            let invitation = try await SyncServer.invite(dataFolder: data.dataFolder)
+            let invitation = try await SyncServer.invite(to: try data.places())
             if data.json { return printLine(asJSON: invitation) }
             print("\(invitation.invitation)  (once, within 24 hours)")
         }

@@ -57,11 +57,11 @@ import VMSyncServer
 
     @Test func aRunningServersFolderCanBeInvitedTo() async throws {
         try await ServerFixture.with { it in
-            let code = try await SyncServer.invite(dataFolder: it.folder).invitation
+            let code = try await SyncServer.invite(to: StorePlaces(dataFolder: it.folder)).invitation
             // The other process goes by the real clock; this one stands in the past, when it is still good.
             _ = try await it.laptop.join(invitation: code, name: "phone", platform: "x")
         }
-        let nowhere = await failure { _ = try await SyncServer.invite(dataFolder: "/nonexistent") }
+        let nowhere = await failure { _ = try await SyncServer.invite(to: StorePlaces(dataFolder: "/nonexistent")) }
         #expect(nowhere?.code == .notFound)
     }
 

@@ -38,7 +38,7 @@ struct ServerFixture: Sendable {
         try await withTemporaryFolder { folder in
             let http = SyncClient.makeHTTPClient()
             let clock = ManualClock()
-            var configuration = SyncServer.Configuration(dataFolder: folder)
+            var configuration = SyncServer.Configuration(places: StorePlaces(dataFolder: folder))
             configuration.heartbeat = heartbeat
             configuration.silenceMax = silenceMax
             do {

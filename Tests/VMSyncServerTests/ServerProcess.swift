@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import VMSyncCore
+import VMSyncTestSupport
 
 /// The `vmsync` executable as a server of its own, which a planted fault kills.
 struct ServerProcess {
@@ -13,12 +14,26 @@ struct ServerProcess {
         let invitation: String?
     }
 
-    /// Starts it, and waits for the line that it prints when it listens.
+    /// One that keeps everything in `folder`.
     init(folder: String, port: Int = 0, fault: String? = nil) async throws {
+        try await self.init(places: ["--data", folder], port: port, fault: fault)
+    }
+
+    /// One on the stores that others may share.
+    init(metadata: String, blobs: String, fault: String? = nil) async throws {
+        try await self.init(
+            places: ["--metadata", metadata, "--blobs", blobs], port: 0, fault: fault,
+            environment: TestServers.s3Credentials)
+    }
+
+    /// Starts it, and waits for the line that it prints when it listens.
+    private init(
+        places: [String], port: Int, fault: String?, environment: [String: String] = [:]
+    ) async throws {
         process = Process()
         process.executableURL = try Self.executable()
-        process.arguments = ["server", "run", "--data", folder, "--listen", "127.0.0.1:\(port)", "--json"]
-        process.environment = ["PATH": "/usr/bin:/bin", "VMSYNC_FAULT": fault ?? ""]
+        process.arguments = ["server", "run", "--listen", "127.0.0.1:\(port)", "--json"] + places
+        process.environment = environment.merging(["PATH": "/usr/bin:/bin", "VMSYNC_FAULT": fault ?? ""]) { $1 }
         let output = Pipe()
         process.standardOutput = output
         try process.run()

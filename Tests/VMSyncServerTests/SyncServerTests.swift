@@ -7,7 +7,7 @@ import VMSyncServer
     @Test(arguments: ["0.0.0.0", "192.168.1.1", "::", "example.org", "127.evil.example", ""])
     func onlyLoopbackIsListenedOn(address: String) async throws {
         try await withTemporaryFolder { folder in
-            let configuration = SyncServer.Configuration(address: address, dataFolder: folder)
+            let configuration = SyncServer.Configuration(address: address, places: StorePlaces(dataFolder: folder))
             let error = await failure { try await ServerFixture.running(configuration) { _ in } }
             #expect(error?.code == .invalidInput && error?.message.contains("TLS") == true)
         }
@@ -15,7 +15,7 @@ import VMSyncServer
 
     @Test func aFolderHasOneServer() async throws {
         try await ServerFixture.with { it in
-            let second = SyncServer.Configuration(dataFolder: it.folder)
+            let second = SyncServer.Configuration(places: StorePlaces(dataFolder: it.folder))
             #expect(await failure { try await ServerFixture.running(second) { _ in } }?.code == .wrongState)
         }
     }
@@ -24,7 +24,7 @@ import VMSyncServer
         try await ServerFixture.with { it in
             try await withTemporaryFolder { folder in
                 let port = try #require(URLComponents(string: it.url)?.port)
-                let second = SyncServer.Configuration(port: port, dataFolder: folder)
+                let second = SyncServer.Configuration(port: port, places: StorePlaces(dataFolder: folder))
                 #expect(await failure { try await ServerFixture.running(second) { _ in } }?.code == .unavailable)
             }
         }
@@ -32,12 +32,14 @@ import VMSyncServer
 
     @Test func aStartRemovesWhatNoCheckpointNames() async throws {
         try await withTemporaryFolder { folder in
-            let orphan = folder + "/blobs/packs/\(VMID.random())"
-            try FileManager.default.createDirectory(atPath: orphan, withIntermediateDirectories: true)
-            try Data([1]).write(to: URL(fileURLWithPath: "\(orphan)/\(Identifier.random())"))
+            let orphan = Identifier.random()
+            let group = folder + "/blobs/\(orphan.prefix(2))"
+            try FileManager.default.createDirectory(atPath: group, withIntermediateDirectories: true)
+            try Data([1]).write(to: URL(fileURLWithPath: "\(group)/\(orphan)"))
             try FileManager.default.createDirectory(atPath: folder + "/tmp", withIntermediateDirectories: true)
             try Data([1]).write(to: URL(fileURLWithPath: folder + "/tmp/half"))
-            try await ServerFixture.running(SyncServer.Configuration(dataFolder: folder)) { _ async throws -> Void in
+            try await ServerFixture.running(SyncServer.Configuration(places: StorePlaces(dataFolder: folder))) {
+                _ async throws -> Void in
                 #expect(try files(in: folder + "/blobs").isEmpty && files(in: folder + "/tmp").isEmpty)
             }
         }

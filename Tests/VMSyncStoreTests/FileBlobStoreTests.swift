@@ -25,15 +25,16 @@ import VMSyncStore
 
     @Test func blobsAreThereForTheNextProcess() async throws {
         try await withTemporaryFolder { folder in
-            let key = try await BlobStoreContract.put([1, 2, 3], in: FileBlobStore(folder: folder))
-            #expect(try await FileBlobStore(folder: folder).read(key, at: 0, count: 9) == ByteBuffer(bytes: [1, 2, 3]))
+            let id = try await BlobStoreContract.put([1, 2, 3], in: FileBlobStore(folder: folder))
+            #expect(try await FileBlobStore(folder: folder).read(id, at: 0, count: 9) == ByteBuffer(bytes: [1, 2, 3]))
         }
     }
 
     @Test func onlyTheOwnerCanReadAPack() async throws {
         try await withTemporaryFolder { folder in
-            let key = try await BlobStoreContract.put([1], in: FileBlobStore(folder: folder))
-            let attributes = try FileManager.default.attributesOfItem(atPath: "\(folder)/blobs/\(key.path)")
+            let id = try await BlobStoreContract.put([1], in: FileBlobStore(folder: folder))
+            let attributes = try FileManager.default.attributesOfItem(
+                atPath: "\(folder)/blobs/\(id.rawValue.prefix(2))/\(id)")
             #expect(attributes[.posixPermissions] as? Int == 0o600)
         }
     }

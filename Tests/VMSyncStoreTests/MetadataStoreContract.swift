@@ -24,6 +24,17 @@ struct ClockedStore: Sendable {
         ).id
     }
 
+    /// Why the first pack of `vm` can't be these chunks.
+    func refusal(of chunks: [ContentHash], as vm: VMID, by device: DeviceID) async -> VMSyncError.Code? {
+        await code { try await commit(offer(1), to: vm, by: device, place: .chunks(chunks)) }
+    }
+
+    /// Makes a chunk known, in a blob of its own.
+    @discardableResult
+    func addChunk(_ text: String, size: UInt64 = 1) async throws -> StoredChunk {
+        try await store.add(StoredChunk(hash: Self.hash(text), blob: .random(), size: size))
+    }
+
     func create(_ name: String) async throws -> VMID {
         let vm = NewVM(id: .random(), name: name, definition: [0, 1, 255], chunks: [])
         return try await store.create(vm).id
@@ -38,10 +49,11 @@ struct ClockedStore: Sendable {
 
     /// Commits as the server does.
     @discardableResult
-    func commit(_ offer: CommitOffer, to vm: VMID, by device: DeviceID, pack: PackID = .random()) async throws
+    func commit(_ offer: CommitOffer, to vm: VMID, by device: DeviceID, place: PackPlace = .blob(.random()))
+        async throws
         -> CommitDecision
     {
-        try await store.change(vm, commit: CommitBlob(sequence: offer.sequence, pack: pack)) { lease, context in
+        try await store.change(vm, commit: CommitContent(sequence: offer.sequence, place: place)) { lease, context in
             try lease.commit(offer, by: device, known: context.known, at: context.now)
         }.answer
     }
@@ -61,16 +73,16 @@ struct ClockedStore: Sendable {
 
 /// What every `MetadataStore` keeps. An implementation runs all clauses, each on a store of its own.
 enum MetadataStoreContract {
-    static let clauses = devices + vms + leases
+    static let clauses = devices + presence + chunks + vms + leases + garbage
 
     static let devices: [Clause<ClockedStore>] = [
-        Clause("an invitation works once") { it in
+        Clause("an invitation works once") { it async throws -> Void in
             let code = ClockedStore.hash("code")
             #expect(try await it.store.invite(code, lifetime: .seconds(60)) == it.clock.now + .seconds(60))
             _ = try await it.join("laptop", with: code)
             #expect(await VMSyncStoreTests.code { _ = try await it.join("desktop", with: code) } == .unauthorized)
         },
-        Clause("an invitation expires, and one that was never made does not work") { it in
+        Clause("an invitation expires, and one that was never made does not work") { it async throws -> Void in
             let code = ClockedStore.hash("code")
             _ = try await it.store.invite(code, lifetime: .seconds(60))
             it.clock.advance(by: .seconds(60))
@@ -79,14 +91,14 @@ enum MetadataStoreContract {
             #expect(await VMSyncStoreTests.code { _ = try await it.join("laptop", with: other) } == .unauthorized)
             #expect(try await it.store.devices().isEmpty)
         },
-        Clause("a taken name is refused, whatever its case, and the invitation stays good") { it in
+        Clause("a taken name is refused, whatever its case, and the invitation stays good") { it async throws -> Void in
             _ = try await it.join("laptop")
             let code = ClockedStore.hash("code")
             _ = try await it.store.invite(code, lifetime: .seconds(60))
             #expect(await VMSyncStoreTests.code { _ = try await it.join("Laptop", with: code) } == .alreadyExists)
             _ = try await it.join("desktop", with: code)
         },
-        Clause("of many that join with one invitation, one does") { it in
+        Clause("of many that join with one invitation, one does") { it async throws -> Void in
             let code = ClockedStore.hash("code")
             _ = try await it.store.invite(code, lifetime: .seconds(60))
             let joined = await withTaskGroup(of: Bool.self) { group in
@@ -97,16 +109,17 @@ enum MetadataStoreContract {
             }
             #expect(joined == 1)
         },
-        Clause("a token names its device") { it in
+        Clause("a token names its device") { it async throws -> Void in
             let laptop = try await it.join("laptop")
             #expect(try await it.store.device(token: ClockedStore.hash("token of laptop")) == laptop)
             #expect(try await it.store.device(token: ClockedStore.hash("token of nobody")) == nil)
         },
-        Clause("devices are listed as they joined, with what they told and when they were seen") { it in
+        Clause("devices are listed as they joined, with what they told and when they were seen") {
+            it async throws -> Void in
             let laptop = try await it.join("laptop")
             let desktop = try await it.join("desktop")
             it.clock.advance(by: .seconds(5))
-            try await it.store.seen(desktop)
+            try await it.store.arrived(desktop, at: .random())
             try await it.store.setCapabilities("{\"qemu\":\"7.2\"}", of: laptop)
             let devices = try await it.store.devices()
             #expect(devices.map(\.id) == [laptop, desktop])
@@ -116,9 +129,144 @@ enum MetadataStoreContract {
         },
     ]
 
+    static let presence: [Clause<ClockedStore>] = [
+        Clause("a device is connected from when it arrives until it leaves the last server") {
+            it async throws -> Void in
+            let laptop = try await it.join("laptop")
+            let (here, there) = (ServerID.random(), ServerID.random())
+            #expect(try await it.store.devices().map(\.isConnected) == [false])
+            #expect(try await it.store.arrived(laptop, at: here))
+            #expect(try await !it.store.arrived(laptop, at: here))
+            #expect(try await it.store.arrived(laptop, at: there))
+            try await it.store.left(laptop, from: here)
+            #expect(try await it.store.devices().map(\.isConnected) == [true])
+            try await it.store.left(laptop, from: there)
+            #expect(try await it.store.devices().map(\.isConnected) == [false])
+        },
+        Clause("a device of a server that died is not connected for long") { it async throws -> Void in
+            let laptop = try await it.join("laptop")
+            let server = ServerID.random()
+            try await it.store.arrived(laptop, at: server)
+            it.clock.advance(by: SQLMetadataStore.presenceMax)
+            #expect(try await it.store.devices().map(\.isConnected) == [false])
+            try await it.store.arrived(laptop, at: server)
+            #expect(try await it.store.devices().map(\.isConnected) == [true])
+            try await it.store.allLeft()
+            #expect(try await it.store.devices().map(\.isConnected) == [false])
+        },
+    ]
+
+    static let chunks: [Clause<ClockedStore>] = [
+        Clause("a chunk is known by its name, and the first blob that holds it stays") { it async throws -> Void in
+            let (a, b) = (ClockedStore.hash("a"), ClockedStore.hash("b"))
+            #expect(try await it.store.missing(among: [a, b]) == [a, b])
+            let first = StoredChunk(hash: a, blob: .random(), size: 7)
+            #expect(try await it.store.add(first) == first)
+            #expect(try await it.store.add(StoredChunk(hash: a, blob: .random(), size: 7)) == first)
+            #expect(try await it.store.chunk(a) == first)
+            #expect(try await it.store.chunk(b) == nil)
+            #expect(try await it.store.missing(among: [b, a, b]) == [b, b])
+        },
+        Clause("of many that add one chunk, one does") { it async throws -> Void in
+            let blobs = try await withThrowingTaskGroup(of: BlobID.self) { group in
+                for _ in 0..<16 { group.addTask { try await it.addChunk("a").blob } }
+                return try await group.reduce(into: Set<BlobID>()) { $0.insert($1) }
+            }
+            #expect(blobs.count == 1)
+        },
+        Clause("a VM or a pack whose chunks aren't there is refused") { it async throws -> Void in
+            let laptop = try await it.join("laptop")
+            let absent = ClockedStore.hash("absent")
+            let incomplete = NewVM(id: .random(), name: "work", definition: [], chunks: [absent])
+            #expect(await code { _ = try await it.store.create(incomplete) } == .wrongState)
+            #expect(try await it.store.vms().isEmpty)
+            let vm = try await it.create("work")
+            _ = try await it.acquire(vm, by: laptop)
+            let known = try await it.addChunk("a", size: 3)
+            #expect(await it.refusal(of: [known.hash, absent], as: vm, by: laptop) == .wrongState)
+            #expect(await it.refusal(of: [known.hash], as: vm, by: laptop) == .corrupt)
+            #expect(await it.refusal(of: [known.hash, known.hash, known.hash], as: vm, by: laptop) == .corrupt)
+            #expect(try await it.store.vm(vm)?.lease.head == nil)
+        },
+        Clause("a pack in chunks is found again, in their order and as often as they come") { it async throws -> Void in
+            let laptop = try await it.join("laptop")
+            let vm = try await it.create("work")
+            _ = try await it.acquire(vm, by: laptop)
+            let (a, b) = (try await it.addChunk("a", size: 3), try await it.addChunk("b", size: 1))
+            try await it.commit(it.offer(1), to: vm, by: laptop, place: .chunks([b.hash, a.hash, a.hash]))
+            let found = try await it.store.checkpoint(of: vm, at: Sequence(rawValue: 1))
+            #expect(found?.blobs.map(\.id) == [b.blob, a.blob, a.blob])
+            #expect(found?.blobs.map(\.size) == [1, 3, 3])
+        },
+    ]
+
+    static let garbage: [Clause<ClockedStore>] = [
+        Clause("a blob without a name is given up when it was marked long ago, and then gets none any more") {
+            it async throws -> Void in
+            let blob = BlobID.random()
+            try await it.store.mark([blob])
+            it.clock.advance(by: .seconds(59))
+            try await it.store.mark([blob])
+            #expect(try await it.store.doom(markedFor: .seconds(60), limit: 10).isEmpty)
+            it.clock.advance(by: .seconds(1))
+            #expect(try await it.store.doom(markedFor: .seconds(60), limit: 10) == [blob])
+            // Until the bytes are gone, it is told again.
+            #expect(try await it.store.doom(markedFor: .seconds(60), limit: 10) == [blob])
+            let late = StoredChunk(hash: ClockedStore.hash("a"), blob: blob, size: 1)
+            #expect(await code { _ = try await it.store.add(late) } == .unavailable)
+            #expect(try await it.store.chunk(late.hash) == nil)
+            try await it.store.removed([blob])
+            #expect(try await it.store.doom(markedFor: .seconds(60), limit: 10).isEmpty)
+        },
+        Clause("a blob that gets its name after it was marked stays") { it async throws -> Void in
+            let laptop = try await it.join("laptop")
+            let vm = try await it.create("work")
+            _ = try await it.acquire(vm, by: laptop)
+            let (pack, chunk) = (BlobID.random(), BlobID.random())
+            try await it.store.mark([pack, chunk])
+            try await it.commit(it.offer(1), to: vm, by: laptop, place: .blob(pack))
+            _ = try await it.store.add(StoredChunk(hash: ClockedStore.hash("a"), blob: chunk, size: 1))
+            try await it.store.mark([pack, chunk])
+            it.clock.advance(by: .seconds(60))
+            #expect(try await it.store.doom(markedFor: .seconds(60), limit: 10).isEmpty)
+        },
+        Clause("chunks that nothing needs are dropped when they are old, and their blobs have no name then") {
+            it async throws -> Void in
+            let laptop = try await it.join("laptop")
+            let (base, packed, unused) = (
+                try await it.addChunk("base"), try await it.addChunk("packed", size: 7), try await it.addChunk("unused")
+            )
+            let vm = try await it.store.create(
+                NewVM(id: .random(), name: "work", definition: [], chunks: [base.hash])
+            ).id
+            _ = try await it.acquire(vm, by: laptop)
+            try await it.commit(it.offer(1), to: vm, by: laptop, place: .chunks([packed.hash]))
+            #expect(try await it.store.dropChunks(unusedFor: .seconds(60)) == 0)
+            it.clock.advance(by: .seconds(61))
+            let young = try await it.addChunk("young")
+            #expect(try await it.store.dropChunks(unusedFor: .seconds(60)) == 1)
+            #expect(
+                try await it.store.missing(among: [base, packed, unused, young].map(\.hash)) == [unused.hash])
+            try await it.store.mark([base, packed, unused, young].map(\.blob))
+            #expect(try await it.store.doom(markedFor: .zero, limit: 10) == [unused.blob])
+            // What a deleted VM needed is needed no more.
+            #expect(try await it.store.remove(vm) { _ in }.isEmpty)
+            it.clock.advance(by: .seconds(61))
+            #expect(try await it.store.dropChunks(unusedFor: .seconds(60)) == 3)
+        },
+        Clause("only so many are told at once") { it async throws -> Void in
+            try await it.store.mark((0..<5).map { _ in .random() })
+            let first = try await it.store.doom(markedFor: .zero, limit: 3)
+            try await it.store.removed(first)
+            #expect(first.count == 3)
+            #expect(try await it.store.doom(markedFor: .zero, limit: 3).count == 2)
+        },
+    ]
+
     static let vms: [Clause<ClockedStore>] = [
-        Clause("a new VM is off, free and at the base, and has its chunks") { it in
+        Clause("a new VM is off, free and at the base, and has its chunks") { it async throws -> Void in
             let chunks = ["b", "a", "b"].map(ClockedStore.hash)
+            for name in ["a", "b"] { try await it.addChunk(name) }
             let id = VMID.random()
             let vm = try await it.store.create(NewVM(id: id, name: "work", definition: [0, 255], chunks: chunks))
             #expect(vm.lease == LeaseState(vm: id))
@@ -127,7 +275,7 @@ enum MetadataStoreContract {
             #expect(try await it.store.vms() == [vm])
             #expect(try await it.store.chunks(of: id) == Set(chunks).sorted { $0.rawValue < $1.rawValue })
         },
-        Clause("the same VM again is the same VM; its id or name for another is refused") { it in
+        Clause("the same VM again is the same VM; its id or name for another is refused") { it async throws -> Void in
             let vm = NewVM(id: .random(), name: "work", definition: [1], chunks: [])
             let first = try await it.store.create(vm)
             #expect(try await it.store.create(vm) == first)
@@ -136,24 +284,23 @@ enum MetadataStoreContract {
             let sameName = NewVM(id: .random(), name: "WORK", definition: [1], chunks: [])
             #expect(await code { _ = try await it.store.create(sameName) } == .alreadyExists)
         },
-        Clause("a removed VM is gone with its history, unless the check refuses") { it in
+        Clause("a removed VM is gone with its history, unless the check refuses") { it async throws -> Void in
             let vm = try await it.create("work")
             let laptop = try await it.join("laptop")
-            let pack = PackID.random()
+            let pack = BlobID.random()
             _ = try await it.acquire(vm, by: laptop)
-            try await it.commit(it.offer(1), to: vm, by: laptop, pack: pack)
+            try await it.commit(it.offer(1), to: vm, by: laptop, place: .blob(pack))
             #expect(await code { _ = try await it.store.remove(vm) { try $0.checkDeletable() } } == .wrongState)
-            #expect(try await it.store.packs() == [.pack(pack, of: vm)])
-            #expect(try await it.store.remove(vm) { _ in } == [.pack(pack, of: vm)])
+            #expect(try await it.store.remove(vm) { _ in } == [pack])
             #expect(try await it.store.vm(vm) == nil)
-            #expect(try await it.store.packs().isEmpty)
             #expect(try await it.store.checkpoint(of: vm, at: Sequence(rawValue: 1)) == nil)
             #expect(await code { _ = try await it.store.remove(vm) { _ in } } == .notFound)
         },
     ]
 
     static let leases: [Clause<ClockedStore>] = [
-        Clause("what a decision leaves is what is loaded next, and each change raises the revision") { it in
+        Clause("what a decision leaves is what is loaded next, and each change raises the revision") {
+            it async throws -> Void in
             let vm = try await it.create("work")
             let (laptop, desktop) = (try await it.join("laptop"), try await it.join("desktop"))
             _ = try await it.acquire(vm, by: laptop)
@@ -168,7 +315,7 @@ enum MetadataStoreContract {
             #expect(changed.vm.lease.lastSwitch?.steps == ["pause": 1.5])
             #expect(try await it.store.vm(vm) == changed.vm)
         },
-        Clause("a decision that throws or changes nothing leaves the VM and its revision") { it in
+        Clause("a decision that throws or changes nothing leaves the VM and its revision") { it async throws -> Void in
             let vm = try await it.create("work")
             let (laptop, desktop) = (try await it.join("laptop"), try await it.join("desktop"))
             _ = try await it.acquire(vm, by: laptop)
@@ -179,19 +326,19 @@ enum MetadataStoreContract {
             #expect(try await it.store.vm(vm) == before)
             #expect(await code { _ = try await it.acquire(.random(), by: laptop) } == .notFound)
         },
-        Clause("a commit is found again, as head, by its number and in the list") { it in
+        Clause("a commit is found again, as head, by its number and in the list") { it async throws -> Void in
             let vm = try await it.create("work")
             let laptop = try await it.join("laptop")
             _ = try await it.acquire(vm, by: laptop)
             var records: [CheckpointRecord] = []
-            let pack = PackID.random()
+            let pack = BlobID.random()
             for sequence in UInt64(1)...5 {
-                let id = sequence == 3 ? pack : .random()
-                records.append(try await it.commit(it.offer(sequence), to: vm, by: laptop, pack: id).record)
+                let place = PackPlace.blob(sequence == 3 ? pack : .random())
+                records.append(try await it.commit(it.offer(sequence), to: vm, by: laptop, place: place).record)
             }
             #expect(try await it.store.vm(vm)?.lease.head == records[4])
             let third = try await it.store.checkpoint(of: vm, at: Sequence(rawValue: 3))
-            #expect(third?.record == records[2] && third?.pack == pack)
+            #expect(third?.record == records[2] && third?.blobs.map(\.id) == [pack])
             #expect(try await it.store.checkpoints(of: vm, after: .base, limit: 100) == records)
             let two = Sequence(rawValue: 2)
             #expect(try await it.store.checkpoints(of: vm, after: two, limit: 2) == Array(records[2...3]))
@@ -199,7 +346,7 @@ enum MetadataStoreContract {
             let huge = Sequence(rawValue: .max)
             #expect(await code { _ = try await it.store.checkpoint(of: vm, at: huge) } == .invalidInput)
         },
-        Clause("an old commit is known to its repetition, long after") { it in
+        Clause("an old commit is known to its repetition, long after") { it async throws -> Void in
             let vm = try await it.create("work")
             let laptop = try await it.join("laptop")
             _ = try await it.acquire(vm, by: laptop)
@@ -209,7 +356,7 @@ enum MetadataStoreContract {
             #expect(try await it.commit(it.offer(1), to: vm, by: laptop) == .repeated(first.record))
             #expect(try await it.store.vm(vm) == before)
         },
-        Clause("time passes for a switch by the store's clock") { it in
+        Clause("time passes for a switch by the store's clock") { it async throws -> Void in
             let vm = try await it.create("work")
             let (laptop, desktop) = (try await it.join("laptop"), try await it.join("desktop"))
             _ = try await it.acquire(vm, by: laptop)
@@ -222,7 +369,8 @@ enum MetadataStoreContract {
             #expect(try await it.store.vm(vm)?.lease.lastSwitch?.state == .expired)
             _ = try await it.store.change(vm, commit: nil, decide: request)
         },
-        Clause("of many commits of the same number, one wins; all numbers come once and in order") { it in
+        Clause("of many commits of the same number, one wins; all numbers come once and in order") {
+            it async throws -> Void in
             let vm = try await it.create("work")
             let laptop = try await it.join("laptop")
             _ = try await it.acquire(vm, by: laptop)

@@ -1,7 +1,6 @@
 import Crypto
 import Foundation
 import Logging
-import NIOCore
 import Synchronization
 import VMSyncAPI
 import VMSyncCheckpoint
@@ -119,19 +118,12 @@ extension VMHost {
             kind: sealed.kind == .live ? .live : .off, size: UInt64(sealed.packBytes),
             checksum: try ContentHash(ofFile: sealed.packPath),
             digest: sealed.digest.description, then: then)
-        let source = try packSource(sealed)
         let start = ContinuousClock.now
-        let head = try await environment.client.commit(offer, to: id, pack: source)
+        let head = try await environment.client.commit(offer, to: id, pack: .file(path: sealed.packPath))
         link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
         replica?.acknowledge(head.sequence)
         noteHead(head)
-    }
-
-    /// A small pack goes from memory, in one piece with its headers.
-    private func packSource(_ sealed: SealedCheckpoint) throws -> PackSource {
-        guard sealed.packBytes <= 4 << 20 else { return .file(path: sealed.packPath) }
-        return try MappedFile.with(sealed.packPath) { bytes throws(VMSyncError) in .bytes(ByteBuffer(bytes: bytes)) }
     }
 
     // MARK: The last checkpoint

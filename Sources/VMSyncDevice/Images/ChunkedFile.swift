@@ -115,7 +115,7 @@ final class PartialImage: Sendable {
         let offset = off_t(index) * off_t(ImageManifest.chunkLength)
         let count = raw.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, offset) }
         guard count == length else { throw .system("write", path: path) }
-        try AtomicFile.writeAll(Array("\(index)\n".utf8), to: list, path: path + ".chunks")
+        try FileBytes.write(Array("\(index)\n".utf8), to: list, path: path + ".chunks")
         present.withLock { _ = $0.insert(index) }
     }
 

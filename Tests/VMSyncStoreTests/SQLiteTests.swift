@@ -4,14 +4,14 @@ import VMSyncCore
 import VMSyncPolicy
 import VMSyncStore
 
-@Suite struct SQLiteMetadataStoreTests {
+@Suite("Metadata in SQLite") struct SQLiteTests {
     @Test(arguments: MetadataStoreContract.clauses)
     func keepsTheContract(_ clause: Clause<ClockedStore>) async throws {
         try await withTemporaryFolder { folder in
             let clock = ManualClock()
-            let store = try SQLiteMetadataStore(path: folder + "/server.sqlite") { clock.now }
+            let store = try await SQLMetadataStore.sqlite(path: folder + "/server.sqlite") { clock.now }
             try await clause.check(ClockedStore(store: store, clock: clock))
-            try store.close()
+            try await store.close()
         }
     }
 
@@ -19,14 +19,14 @@ import VMSyncStore
         try await withTemporaryFolder { folder in
             let clock = ManualClock()
             let path = folder + "/server.sqlite"
-            let first = ClockedStore(store: try SQLiteMetadataStore(path: path) { clock.now }, clock: clock)
+            let first = ClockedStore(store: try await SQLMetadataStore.sqlite(path: path) { clock.now }, clock: clock)
             let laptop = try await first.join("laptop")
             let vm = try await first.create("work")
             _ = try await first.acquire(vm, by: laptop)
             try await first.commit(first.offer(1), to: vm, by: laptop)
             let before = try await first.store.vm(vm)
             // The first is not closed: a crash does not close either.
-            let second = try SQLiteMetadataStore(path: path) { clock.now }
+            let second = try await SQLMetadataStore.sqlite(path: path) { clock.now }
             #expect(try await second.vm(vm) == before)
             #expect(before?.lease.headSequence == Sequence(rawValue: 1))
         }
@@ -36,7 +36,7 @@ import VMSyncStore
         try await withTemporaryFolder { folder in
             let path = folder + "/server.sqlite"
             try Data(repeating: 0x55, count: 8192).write(to: URL(fileURLWithPath: path))
-            #expect(await code { _ = try SQLiteMetadataStore(path: path) } == .corrupt)
+            #expect(await code { _ = try await SQLMetadataStore.sqlite(path: path) } == .corrupt)
         }
     }
 }

@@ -1,0 +1,110 @@
+import VMSyncCore
+
+/// A VM's chain of statements, as far as this device has followed it, and as far as it ever believed it.
+///
+/// The two differ while a device that has lost its replica follows the history again from an earlier place: it must come
+/// by the very statement that it believed before. (docs/protocol/trust.md, "The chain of checkpoints")
+package struct Chain: Sendable, Hashable, Codable {
+    package let vm: VMID
+    /// The last statement that was followed; nil before the first.
+    package private(set) var last: Statement?
+    package private(set) var point: ChainPoint?
+    /// The newest that was ever followed.
+    package private(set) var memory: ChainPoint?
+
+    package init(vm: VMID) { self.vm = vm }
+
+    /// Begins again before the first statement. What was believed is remembered.
+    package mutating func restart() {
+        last = nil
+        point = nil
+    }
+
+    /// Follows the next statement.
+    /// - Parameter roster: as new as can be had.
+    /// - Returns: what it says.
+    /// - Throws: `corrupt`, and nothing has changed, if it can't be the next. Said again, the last one is no error.
+    @discardableResult
+    package mutating func take(_ signed: Signed<Statement>, _ roster: Roster) throws(VMSyncError) -> Statement {
+        let next = try signed.read()
+        let place = ChainPoint(sequence: next.sequence, hash: signed.hash)
+        if let last, point == place { return last }
+        guard next.vm == vm else { throw refused(next, "it is of another VM") }
+        try checkSigner(of: signed, next, place, roster)
+        guard next.parent == point, next.sequence > point?.sequence ?? .base else {
+            throw refused(next, "it does not follow checkpoint \(point?.sequence ?? .base), which this device knows")
+        }
+        guard mayFollow(next.device, under: next.epoch, isForced: next.isForced, after: next.release, roster) else {
+            throw refused(next, "checkpoint \(last?.sequence ?? .base) did not give the VM to who made it")
+        }
+        try checkMemory(next, place)
+        last = next
+        point = place
+        if memory.map({ $0.sequence < place.sequence }) ?? true { memory = place }
+        return next
+    }
+
+    /// - Throws: `corrupt` if the server shows an older head than it has shown before.
+    package func check(head: Sequence) throws(VMSyncError) {
+        guard let memory, head < memory.sequence else { return }
+        throw VMSyncError(
+            .corrupt, "the server shows checkpoint \(head) as the newest, but this device knows of \(memory.sequence)",
+            hint: "the server was set back, or tampered with; what this device holds is kept")
+    }
+
+    private func checkSigner(
+        of signed: Signed<Statement>, _ next: Statement, _ place: ChainPoint, _ roster: Roster
+    ) throws(VMSyncError) {
+        if let member = roster.members[next.device] {
+            guard signed.isSigned(by: member) else { throw refused(next, "its signature is wrong") }
+            return
+        }
+        guard let former = roster.revoked[next.device] else {
+            throw refused(next, "who signed it is none of your devices")
+        }
+        guard let end = former.heads[vm], next.sequence < end.sequence || end == place else {
+            throw refused(next, "who signed it was revoked before")
+        }
+        guard signed.isSigned(by: former.identity) else { throw refused(next, "its signature is wrong") }
+    }
+
+    /// Where the device has been before, it must find the same again.
+    private func checkMemory(_ next: Statement, _ place: ChainPoint) throws(VMSyncError) {
+        guard let memory, point?.sequence ?? .base < memory.sequence else { return }
+        guard place.sequence < memory.sequence || place == memory else {
+            throw refused(next, "it is of another history than the one that this device has seen before")
+        }
+    }
+
+    /// Whether `device` may run the VM under `epoch`, and say what comes next.
+    /// - Parameters:
+    ///   - isForced: whether a person has said that it takes over.
+    ///   - release: the word of the device that the last statement gave the VM to.
+    package func mayFollow(
+        _ device: DeviceID, under epoch: Epoch, isForced: Bool = false, after release: Signed<Release>?,
+        _ roster: Roster
+    ) -> Bool {
+        guard let last else { return true }
+        if epoch > last.epoch, isForced { return true }
+        switch last.then {
+        case .keep:
+            if roster.revoked[last.device] != nil { return epoch > last.epoch }
+            return last.device == device && last.epoch == epoch
+        case .release: return epoch > last.epoch
+        case .move(let target):
+            if target == device, epoch == last.epoch.next { return true }
+            return epoch > last.epoch && (roster.revoked[target] != nil || isReleased(by: target, release, roster))
+        }
+    }
+
+    private func isReleased(by target: DeviceID, _ release: Signed<Release>?, _ roster: Roster) -> Bool {
+        guard let release, let said = try? release.read(), let member = roster.members[target] else { return false }
+        return said.vm == vm && said.device == target && said.after == point && release.isSigned(by: member)
+    }
+
+    private func refused(_ next: Statement, _ why: String) -> VMSyncError {
+        VMSyncError(
+            .corrupt, "checkpoint \(next.sequence) can't be believed: \(why)",
+            hint: "the server may have been tampered with; what this device holds is kept")
+    }
+}

@@ -1,0 +1,140 @@
+import Foundation
+import VMSyncCore
+import VMSyncPolicy
+
+extension SQLMetadataStore {
+    package func change<Answer: Sendable>(
+        _ vm: VMID, commit: CommitContent?,
+        decide: @escaping @Sendable (inout LeaseState, DecisionContext) throws -> Answer
+    ) async throws -> (answer: Answer, vm: StoredVM) {
+        try await engine.transaction(.write) { transaction in
+            let now = try transaction.now()
+            guard let before = try Self.load(vm, at: now, transaction) else { throw Self.noVM(vm) }
+            let known = try commit.flatMap {
+                try Self.checkpointRow(of: vm, at: $0.sequence, transaction).map(CheckpointRecord.init(row:))
+            }
+            var lease = before.lease
+            let answer = try decide(&lease, DecisionContext(now: now, known: known))
+            return (answer, try Self.save(lease, over: before, commit?.place, transaction))
+        }
+    }
+
+    /// Writes what changed, and gives the VM as it is then.
+    private static func save(
+        _ lease: LeaseState, over before: StoredVM, _ place: PackPlace?, _ transaction: any SQLTransaction
+    ) throws -> StoredVM {
+        guard lease != before.lease else { return before }
+        if let head = lease.head, head != before.lease.head {
+            guard let place else { throw VMSyncError(.bug, "a new head without a pack") }
+            try insert(head, of: lease.vm, place, transaction)
+        }
+        if let record = lease.lastSwitch, record != before.lease.lastSwitch { try upsert(record, transaction) }
+        let revision = before.revision + 1
+        try transaction.run(
+            "UPDATE vm SET revision = ?, epoch = ?, holder = ?, head = ?, switch = ? WHERE id = ?",
+            [
+                try .init(revision), try .init(lease.epoch), .init(lease.holder),
+                try lease.head.map { try .init($0.sequence) } ?? .null, .init(lease.lastSwitch?.id), .init(lease.vm),
+            ])
+        try transaction.announce(lease.vm)
+        return StoredVM(
+            id: before.id, name: before.name, definition: before.definition, created: before.created,
+            revision: revision, lease: lease)
+    }
+
+    private static func insert(
+        _ record: CheckpointRecord, of vm: VMID, _ place: PackPlace, _ transaction: any SQLTransaction
+    ) throws {
+        var blob: BlobID?
+        if case .blob(let id) = place {
+            try claim(id, transaction)
+            blob = id
+        }
+        try transaction.run(
+            """
+            INSERT INTO checkpoint (vm, sequence, epoch, device, kind, size, checksum, digest, created, blob)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                .init(vm), try .init(record.sequence), try .init(record.epoch), .init(record.device),
+                .init(record.kind), try .init(record.size), .init(record.checksum), .text(record.digest),
+                .init(record.created), .init(blob),
+            ])
+        guard case .chunks(let hashes) = place else { return }
+        var size: UInt64 = 0
+        for (position, hash) in hashes.enumerated() {
+            size += try existing(hash, transaction).size
+            try transaction.run(
+                "INSERT INTO checkpoint_chunk (vm, sequence, position, hash) VALUES (?, ?, ?, ?)",
+                [.init(vm), try .init(record.sequence), .integer(Int64(position)), .init(hash)])
+        }
+        guard size == record.size else {
+            throw VMSyncError(.corrupt, "the pack's chunks have \(size) bytes, promised were \(record.size)")
+        }
+    }
+
+    private static func upsert(_ record: SwitchRecord, _ transaction: any SQLTransaction) throws {
+        try transaction.run(
+            """
+            INSERT INTO switch (id, vm, record) VALUES (?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET record = excluded.record
+            """, [.init(record.id), .init(record.vm), .text(try record.json())])
+    }
+
+    package func checkpoints(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> [CheckpointRecord] {
+        let first = try SQLValue(sequence)
+        return try await engine.transaction(.read) { transaction in
+            try transaction.run(
+                "SELECT * FROM checkpoint WHERE vm = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+                [.init(vm), first, .integer(Int64(limit))]
+            ).map(CheckpointRecord.init(row:))
+        }
+    }
+
+    package func checkpoint(of vm: VMID, at sequence: Sequence) async throws -> StoredCheckpoint? {
+        try await engine.transaction(.read) { transaction in
+            guard let row = try Self.checkpointRow(of: vm, at: sequence, transaction) else { return nil }
+            let record = try CheckpointRecord(row: row)
+            if let blob: BlobID = try row.checkedIfPresent("blob") {
+                return StoredCheckpoint(record: record, blobs: [StoredBlob(id: blob, size: record.size)])
+            }
+            let chunks = try transaction.run(
+                """
+                SELECT chunk.* FROM checkpoint_chunk JOIN chunk ON chunk.hash = checkpoint_chunk.hash
+                WHERE vm = ? AND sequence = ? ORDER BY position
+                """, [.init(vm), try .init(sequence)]
+            ).map(StoredChunk.init(row:))
+            return StoredCheckpoint(record: record, blobs: chunks.map { StoredBlob(id: $0.blob, size: $0.size) })
+        }
+    }
+
+    static func checkpointRow(
+        of vm: VMID, at sequence: Sequence, _ transaction: any SQLTransaction
+    ) throws -> SQLRow? {
+        try transaction.first(
+            "SELECT * FROM checkpoint WHERE vm = ? AND sequence = ?", [.init(vm), try .init(sequence)])
+    }
+}
+
+extension CheckpointRecord {
+    init(row: SQLRow) throws {
+        self.init(
+            sequence: Sequence(rawValue: try row.unsigned("sequence")),
+            epoch: Epoch(rawValue: try row.unsigned("epoch")),
+            device: try row.checked("device"), kind: try row.checked("kind"), size: try row.unsigned("size"),
+            checksum: try row.checked("checksum"), digest: try row.text("digest"),
+            created: try row.timestamp("created"))
+    }
+}
+
+extension SwitchRecord {
+    init(json: String) throws {
+        do {
+            self = try JSONDecoder().decode(SwitchRecord.self, from: Data(json.utf8))
+        } catch {
+            throw SQLRow.damaged("switch")
+        }
+    }
+
+    func json() throws -> String { String(decoding: try JSONEncoder().encode(self), as: UTF8.self) }
+}

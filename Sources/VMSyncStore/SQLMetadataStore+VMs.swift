@@ -1,0 +1,113 @@
+import VMSyncCore
+import VMSyncPolicy
+
+extension SQLMetadataStore {
+    package func create(_ vm: NewVM) async throws -> StoredVM {
+        try await engine.transaction(.write) { transaction in
+            let now = try transaction.now()
+            if let present = try Self.load(vm.id, at: now, transaction) {
+                guard present.name == vm.name, present.definition == vm.definition else {
+                    throw VMSyncError(.alreadyExists, "there is already another VM \(vm.id)")
+                }
+                return present
+            }
+            try Self.checkVMName(vm.name, transaction)
+            try transaction.run(
+                "INSERT INTO vm (id, name, definition, created, revision, epoch) VALUES (?, ?, ?, ?, 1, 0)",
+                [.init(vm.id), .text(vm.name), .bytes(vm.definition), .init(now)])
+            for chunk in Set(vm.chunks) {
+                _ = try Self.existing(chunk, transaction)
+                try transaction.run("INSERT INTO vm_chunk (vm, hash) VALUES (?, ?)", [.init(vm.id), .init(chunk)])
+            }
+            try transaction.announce(vm.id)
+            return StoredVM(
+                id: vm.id, name: vm.name, definition: vm.definition, created: now, revision: 1,
+                lease: LeaseState(vm: vm.id))
+        }
+    }
+
+    private static func checkVMName(_ name: String, _ transaction: any SQLTransaction) throws {
+        let taken = try transaction.first("SELECT id FROM vm WHERE lower(name) = lower(?)", [.text(name)])
+        guard taken == nil else {
+            throw VMSyncError(.alreadyExists, "there is already a VM \"\(name)\"", hint: "choose another name")
+        }
+    }
+
+    /// A chunk that is to be named by something that needs it.
+    static func existing(_ hash: ContentHash, _ transaction: any SQLTransaction) throws -> StoredChunk {
+        guard let chunk = try chunk(hash, transaction) else {
+            throw VMSyncError(
+                .wrongState, "chunk \(hash) is not on the server", hint: "send the missing chunks first")
+        }
+        return chunk
+    }
+
+    package func vm(_ id: VMID) async throws -> StoredVM? {
+        try await engine.transaction(.read) { try Self.load(id, at: try $0.now(), $0) }
+    }
+
+    package func vms() async throws -> [StoredVM] {
+        try await engine.transaction(.read) { transaction in
+            let now = try transaction.now()
+            return try transaction.run("SELECT * FROM vm ORDER BY lower(name)").map {
+                try Self.vm($0, at: now, transaction)
+            }
+        }
+    }
+
+    package func chunks(of vm: VMID) async throws -> [ContentHash] {
+        try await engine.transaction(.read) { transaction in
+            try transaction.run("SELECT hash FROM vm_chunk WHERE vm = ? ORDER BY hash", [.init(vm)]).map {
+                try $0.checked("hash")
+            }
+        }
+    }
+
+    package func remove(
+        _ vm: VMID, check: @escaping @Sendable (LeaseState) throws -> Void
+    ) async throws -> [BlobID] {
+        try await engine.transaction(.write) { transaction in
+            guard let present = try Self.load(vm, at: try transaction.now(), transaction) else { throw Self.noVM(vm) }
+            try check(present.lease)
+            let packs: [BlobID] = try transaction.run(
+                "SELECT blob FROM checkpoint WHERE vm = ? AND blob IS NOT NULL", [.init(vm)]
+            ).map { try $0.checked("blob") }
+            // Checkpoints and switches go with it, and it no longer names its chunks, by the foreign keys.
+            try transaction.run("DELETE FROM vm WHERE id = ?", [.init(vm)])
+            try transaction.announce(vm)
+            return packs
+        }
+    }
+
+    static func noVM(_ id: VMID) -> VMSyncError { VMSyncError(.notFound, "there is no VM \(id)", hint: "vmsync list") }
+
+    /// The VM with its lease settled at `now`.
+    static func load(_ id: VMID, at now: Timestamp, _ transaction: any SQLTransaction) throws -> StoredVM? {
+        try transaction.first("SELECT * FROM vm WHERE id = ?", [.init(id)]).map { try vm($0, at: now, transaction) }
+    }
+
+    private static func vm(_ row: SQLRow, at now: Timestamp, _ transaction: any SQLTransaction) throws -> StoredVM {
+        let id: VMID = try row.checked("id")
+        var lease = LeaseState(
+            vm: id, epoch: Epoch(rawValue: try row.unsigned("epoch")), holder: try row.checkedIfPresent("holder"),
+            head: try head(of: id, row, transaction), lastSwitch: try lastSwitch(row, transaction))
+        lease.settle(at: now)
+        return StoredVM(
+            id: id, name: try row.text("name"), definition: try row.bytes("definition"),
+            created: try row.timestamp("created"), revision: try row.unsigned("revision"), lease: lease)
+    }
+
+    private static func head(
+        of vm: VMID, _ row: SQLRow, _ transaction: any SQLTransaction
+    ) throws -> CheckpointRecord? {
+        guard !row.isNull("head") else { return nil }
+        return try checkpointRow(of: vm, at: Sequence(rawValue: try row.unsigned("head")), transaction)
+            .map(CheckpointRecord.init(row:))
+    }
+
+    private static func lastSwitch(_ row: SQLRow, _ transaction: any SQLTransaction) throws -> SwitchRecord? {
+        guard let id = try row.textIfPresent("switch") else { return nil }
+        return try transaction.first("SELECT record FROM switch WHERE id = ?", [.text(id)])
+            .map { try SwitchRecord(json: try $0.text("record")) }
+    }
+}

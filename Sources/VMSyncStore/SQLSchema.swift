@@ -1,0 +1,107 @@
+import Foundation
+import VMSyncCore
+
+/// The tables, and how a database comes to have them.
+enum SQLSchema {
+    /// One per change, in order; one that was released is never edited.
+    private static let migrations = [first]
+
+    /// How often it is tried: of several servers that start on an empty database at once, all but one lose the first try.
+    private static let attempts = 10
+
+    /// Brings the database up to date.
+    /// - Throws: `incompatible` if a newer vmsync has made it.
+    static func migrate(_ engine: any SQLEngine) async throws {
+        for attempt in 1... {
+            do {
+                return try await engine.transaction(.write) { [dialect = engine.dialect] transaction in
+                    try migrate(transaction, dialect)
+                }
+            } catch let error as VMSyncError where error.code == .io && attempt < attempts {
+                try await Task.sleep(for: .milliseconds(20 * attempt))
+            }
+        }
+    }
+
+    private static func migrate(_ transaction: any SQLTransaction, _ dialect: SQLDialect) throws {
+        try transaction.run("CREATE TABLE IF NOT EXISTS schema_version (version \(dialect.integer) NOT NULL)")
+        let version = Int(try transaction.run("SELECT version FROM schema_version").first?.integer("version") ?? 0)
+        guard version <= migrations.count else {
+            throw VMSyncError(
+                .incompatible,
+                "a newer vmsync has made this database (schema \(version), known is \(migrations.count))",
+                hint: "run the newer vmsync")
+        }
+        guard version < migrations.count else { return }
+        for migration in migrations[version...] {
+            for statement in dialect.schema(migration).split(separator: ";") where !statement.allSatisfy(\.isWhitespace)
+            {
+                try transaction.run(String(statement))
+            }
+        }
+        try transaction.run("DELETE FROM schema_version")
+        try transaction.run("INSERT INTO schema_version (version) VALUES (?)", [.integer(Int64(migrations.count))])
+    }
+
+    /// As SQLite has it. Names compare without case, so that "Laptop" and "laptop" can't both be there.
+    private static let first = """
+        CREATE TABLE device (
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, name TEXT NOT NULL, platform TEXT NOT NULL,
+            token TEXT NOT NULL UNIQUE, capabilities TEXT, joined INTEGER NOT NULL, last_seen INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX device_name ON device (lower(name));
+        CREATE TABLE presence (
+            device TEXT NOT NULL REFERENCES device(id), server TEXT NOT NULL, seen INTEGER NOT NULL,
+            PRIMARY KEY (device, server)
+        ) STRICT;
+        CREATE TABLE invitation (
+            code TEXT PRIMARY KEY, expires INTEGER NOT NULL, used_by TEXT REFERENCES device(id)
+        ) STRICT;
+        CREATE TABLE chunk (
+            hash TEXT PRIMARY KEY, blob TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, created INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE vm (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL, definition BLOB NOT NULL,
+            created INTEGER NOT NULL, revision INTEGER NOT NULL,
+            epoch INTEGER NOT NULL, holder TEXT REFERENCES device(id), head INTEGER, switch TEXT
+        ) STRICT;
+        CREATE UNIQUE INDEX vm_name ON vm (lower(name));
+        CREATE TABLE vm_chunk (
+            vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, hash TEXT NOT NULL REFERENCES chunk(hash),
+            PRIMARY KEY (vm, hash)
+        ) STRICT;
+        CREATE INDEX vm_chunk_hash ON vm_chunk (hash);
+        CREATE TABLE checkpoint (
+            vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, sequence INTEGER NOT NULL,
+            epoch INTEGER NOT NULL, device TEXT NOT NULL REFERENCES device(id), kind TEXT NOT NULL,
+            size INTEGER NOT NULL, checksum TEXT NOT NULL, digest TEXT NOT NULL, created INTEGER NOT NULL,
+            blob TEXT UNIQUE, PRIMARY KEY (vm, sequence)
+        ) STRICT;
+        CREATE TABLE checkpoint_chunk (
+            vm TEXT NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
+            hash TEXT NOT NULL REFERENCES chunk(hash), PRIMARY KEY (vm, sequence, position),
+            FOREIGN KEY (vm, sequence) REFERENCES checkpoint(vm, sequence) ON DELETE CASCADE
+        ) STRICT;
+        CREATE INDEX checkpoint_chunk_hash ON checkpoint_chunk (hash);
+        CREATE TABLE switch (
+            id TEXT PRIMARY KEY, vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, record TEXT NOT NULL
+        ) STRICT;
+        CREATE TABLE garbage (
+            blob TEXT PRIMARY KEY, marked INTEGER NOT NULL, doomed INTEGER NOT NULL
+        ) STRICT
+        """
+}
+
+extension SQLDialect {
+    fileprivate var integer: String { self == .sqlite ? "INTEGER" : "BIGINT" }
+
+    /// `text`, written for SQLite, in this dialect.
+    fileprivate func schema(_ text: String) -> String {
+        switch self {
+        case .sqlite: text
+        case .postgreSQL:
+            text.replacingOccurrences(of: "INTEGER", with: integer).replacingOccurrences(of: "BLOB", with: "BYTEA")
+                .replacingOccurrences(of: " STRICT", with: "")
+        }
+    }
+}

@@ -1,0 +1,159 @@
+import Foundation
+import Testing
+import VMSyncCore
+import VMSyncSecrets
+
+@Suite("The chain of checkpoints") struct ChainTests {
+    private let laptop: DeviceKeys
+    private let desktop: DeviceKeys
+    private var roster = Roster()
+    private let vm = VMID.random()
+
+    init() throws {
+        laptop = try DeviceKeys(now: 1_700_000_000)
+        desktop = try DeviceKeys(now: 1_700_000_000)
+        try roster.take(try Roster.founding(by: laptop, recovery: try RecoveryKey.random().identity))
+        try roster.take(try roster.entry(.admit(desktop.identity), by: laptop))
+    }
+
+    private func statement(
+        _ sequence: UInt64, after chain: Chain, epoch: UInt64 = 1, by device: DeviceKeys? = nil,
+        then: Statement.Then = .keep, isForced: Bool = false, vm: VMID? = nil, checksum: String = "a",
+        release: Signed<Release>? = nil
+    ) throws -> Signed<Statement> {
+        let device = device ?? laptop
+        let sum = try #require(ContentHash(rawValue: String(repeating: checksum, count: 64)))
+        return try Signed<Statement>(
+            Statement(
+                vm: vm ?? self.vm, device: device.id, sequence: Sequence(rawValue: sequence), parent: chain.point,
+                epoch: Epoch(rawValue: epoch), isForced: isForced, release: release, isOff: false, size: 7,
+                checksum: sum,
+                digest: Data([1]), then: then), by: device)
+    }
+
+    private func isRefused(_ signed: Signed<Statement>, by chain: Chain, _ roster: Roster? = nil) -> Bool {
+        var changed = chain
+        do {
+            try changed.take(signed, roster ?? self.roster)
+            return false
+        } catch {
+            return changed == chain
+        }
+    }
+
+    private func chain(_ statements: UInt64...) throws -> Chain {
+        var chain = Chain(vm: vm)
+        for sequence in statements { try chain.take(try statement(sequence, after: chain), roster) }
+        return chain
+    }
+
+    @Test("statements of one device follow each other, with gaps where it merged some") func following() throws {
+        var chain = try chain(1, 2, 5)
+        let next = try statement(6, after: chain)
+        #expect(try chain.take(next, roster).sequence == Sequence(rawValue: 6))
+        let before = chain
+        #expect(try chain.take(next, roster).sequence == Sequence(rawValue: 6), "the last one may come again")
+        #expect(chain == before)
+    }
+
+    @Test("an old head, a dropped one, a swapped one and one of another VM are refused") func hostile() throws {
+        let (two, three) = (try chain(1, 2), try chain(1, 2, 3))
+        #expect(isRefused(try statement(3, after: two, checksum: "b"), by: three), "another history")
+        #expect(isRefused(try statement(4, after: three), by: two), "one was left out")
+        #expect(isRefused(try statement(3, after: two, vm: .random()), by: two), "of another VM")
+        #expect(isRefused(try statement(2, after: two), by: two), "no higher number")
+        let forged = try DeviceKeys(now: 1_700_000_000)
+        #expect(isRefused(try statement(3, after: two, by: forged), by: two), "of a stranger")
+    }
+
+    @Test("the VM is another device's only after the one before has said so") func rights() throws {
+        var chain = try chain(1)
+        #expect(isRefused(try statement(2, after: chain, epoch: 2, by: desktop), by: chain), "nobody gave it away")
+        #expect(isRefused(try statement(2, after: chain, epoch: 2), by: chain), "a foreign epoch")
+        try chain.take(try statement(2, after: chain, then: .move(to: desktop.id)), roster)
+        #expect(isRefused(try statement(3, after: chain, epoch: 2), by: chain), "it was given to another")
+        #expect(isRefused(try statement(3, after: chain, epoch: 3, by: desktop), by: chain), "under another epoch")
+        try chain.take(try statement(3, after: chain, epoch: 2, by: desktop, then: .release), roster)
+        #expect(isRefused(try statement(4, after: chain, epoch: 2, by: desktop), by: chain), "it was released")
+        try chain.take(try statement(4, after: chain, epoch: 5), roster)
+    }
+
+    @Test("a device runs the VM only where the last statement lets it") func running() throws {
+        var chain = try chain(1)
+        func allowed(_ device: DeviceKeys, _ epoch: UInt64) -> Bool {
+            chain.mayFollow(device.id, under: Epoch(rawValue: epoch), after: nil, roster)
+        }
+        #expect(allowed(laptop, 1) && !allowed(laptop, 2) && !allowed(desktop, 1) && !allowed(desktop, 2))
+        try chain.take(try statement(2, after: chain, then: .move(to: desktop.id)), roster)
+        #expect(allowed(desktop, 2) && !allowed(desktop, 3) && !allowed(laptop, 2) && !allowed(laptop, 1))
+        try chain.take(try statement(3, after: chain, epoch: 2, by: desktop, then: .release), roster)
+        #expect(allowed(laptop, 3) && allowed(desktop, 7) && !allowed(desktop, 2))
+    }
+
+    @Test("a device that was given the VM and did not run it gives it to whoever comes next") func release() throws {
+        var chain = try chain(1)
+        try chain.take(try statement(2, after: chain, then: .move(to: desktop.id)), roster)
+        let place = try #require(chain.point)
+        let earlier = ChainPoint(sequence: Sequence(rawValue: 1), hash: place.hash)
+        func release(_ device: DeviceKeys, _ signer: DeviceKeys, after: ChainPoint) throws -> Signed<Release> {
+            try Signed(Release(vm: vm, device: device.id, after: after), by: signer)
+        }
+        let good = try release(desktop, desktop, after: place)
+        let next = Epoch(rawValue: 3)
+        #expect(chain.mayFollow(laptop.id, under: next, after: good, roster))
+        #expect(!chain.mayFollow(laptop.id, under: next, after: nil, roster))
+        #expect(!chain.mayFollow(laptop.id, under: Epoch(rawValue: 1), after: good, roster))
+        for bad in [
+            try release(laptop, laptop, after: place), try release(desktop, laptop, after: place),
+            try release(desktop, desktop, after: earlier),
+        ] { #expect(!chain.mayFollow(laptop.id, under: next, after: bad, roster)) }
+        #expect(isRefused(try statement(3, after: chain, epoch: 3), by: chain))
+        try chain.take(try statement(3, after: chain, epoch: 3, release: good), roster)
+    }
+
+    @Test("who follows the history again must come by what was believed before") func memory() throws {
+        var chain = Chain(vm: vm)
+        let (one, two) = (try statement(1, after: chain), try statement(1, after: chain, checksum: "b"))
+        try chain.take(one, roster)
+        let last = try statement(3, after: chain)
+        try chain.take(last, roster)
+        #expect(throws: VMSyncError.self) { try chain.check(head: Sequence(rawValue: 2)) }
+        try chain.check(head: Sequence(rawValue: 3))
+        chain.restart()
+        var other = chain
+        try other.take(two, roster)
+        #expect(isRefused(try statement(3, after: other), by: other), "another one in its place")
+        #expect(isRefused(try statement(4, after: other), by: other), "none in its place")
+        try chain.take(one, roster)
+        #expect(isRefused(try statement(4, after: chain), by: chain), "it was left out")
+        try chain.take(last, roster)
+        try chain.take(try statement(4, after: chain), roster)
+        #expect(chain.memory?.sequence == Sequence(rawValue: 4))
+    }
+
+    @Test("who takes over by force says so, and under a higher epoch") func force() throws {
+        var chain = try chain(1)
+        #expect(isRefused(try statement(2, after: chain, epoch: 1, by: desktop, isForced: true), by: chain))
+        try chain.take(try statement(2, after: chain, epoch: 2, by: desktop, isForced: true), roster)
+        #expect(isRefused(try statement(3, after: chain, epoch: 1), by: chain), "the one before is fenced")
+    }
+
+    @Test("what a revoked device said counts up to its revocation") func revoked() throws {
+        var known = Chain(vm: vm)
+        let one = try statement(1, after: known, by: desktop)
+        try known.take(one, roster)
+        let second = try statement(2, after: known, by: desktop)
+        let head = try #require(known.point)
+        var after = roster
+        try after.take(try after.entry(.revoke(desktop.id, heads: [vm: head]), by: laptop))
+        var fresh = Chain(vm: vm)
+        try fresh.take(one, after)
+        #expect(isRefused(second, by: fresh, after))
+        // Its word isn't needed any more: who takes over from it needs no force.
+        #expect(fresh.mayFollow(laptop.id, under: Epoch(rawValue: 2), after: nil, after))
+        #expect(!fresh.mayFollow(laptop.id, under: Epoch(rawValue: 2), after: nil, roster))
+        var none = roster
+        try none.take(try none.entry(.revoke(desktop.id, heads: [:]), by: laptop))
+        #expect(isRefused(one, by: Chain(vm: vm), none))
+    }
+}
