@@ -22,6 +22,9 @@ let nioFoundation: Target.Dependency = .product(name: "NIOFoundationCompat", pac
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let certificates: Target.Dependency = .product(name: "X509", package: "swift-certificates")
 let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioConcurrency: Target.Dependency = .product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let signals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -80,7 +83,12 @@ let package = Package(
                 "VMSyncCore", "VMSyncCheckpoint", "QMP", "NBD", "CVMSyncLinux", "CXXHash", log, nioCore, nioPosix,
                 subprocess,
             ]),
-        module("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", log, nioCore, nioPosix, nioHTTP1, httpClient, crypto]),
+        module(
+            "VMSyncAPI",
+            [
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", log, nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS,
+                nioConcurrency, httpClient, crypto,
+            ]),
         module(
             "VMSyncStore",
             [
@@ -97,14 +105,16 @@ let package = Package(
         module(
             "VMSyncServer",
             [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncStore", nioCore, nioPosix, hummingbird, crypto,
-                lifecycle, log,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncStore", nioCore, nioPosix,
+                hummingbird,
+                hummingbirdTLS, crypto, lifecycle, log,
             ]),
         module(
             "VMSyncDevice",
             [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto, lifecycle, signals, log, nioCore,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
+                "VMSyncReplica", "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto, lifecycle, signals, log,
+                nioCore,
                 nioPosix,
             ]),
 
@@ -112,15 +122,17 @@ let package = Package(
         module(
             "VMSyncStudy",
             [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine", "VMSyncReplica",
-                "VMSyncDevice", "NBD", "QMP", "RFB", "CVMSyncLinux", hummingbird, crypto, log, nioCore, nioPosix,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
+                "VMSyncReplica", "VMSyncDevice", "NBD", "QMP", "RFB", "CVMSyncLinux", hummingbird, crypto, log, nioCore,
+                nioPosix,
             ]),
 
         // Row 6: the command line.
         .executableTarget(
             name: "vmsync",
             dependencies: [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncServer", "VMSyncDevice", "VMSyncStudy",
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncServer", "VMSyncDevice",
+                "VMSyncStudy",
                 "CVMSyncLinux", arguments, lifecycle, signals, log,
             ],
             swiftSettings: strict),
@@ -144,8 +156,8 @@ let package = Package(
         tests(
             "VMSyncServer",
             [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncTestSupport", "vmsync", nioCore, nioHTTP1, httpClient,
-                crypto, log,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncTestSupport", "vmsync", nioCore,
+                nioPosix, nioHTTP1, nioSSL, httpClient, crypto, log,
             ]),
         // What the tests share: seeded randomness, folders, the small guest under a real QEMU.
         .target(

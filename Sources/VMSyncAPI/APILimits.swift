@@ -11,22 +11,25 @@ package enum APILimits {
     package static let missingHashesMax = 4096
     /// Chunks of one VM: a terabyte of base image.
     package static let vmChunksMax = 262_144
-    /// A VM's definition, as bytes.
-    package static let definitionBytesMax = 64 << 10
-    /// What a device tells of itself, as JSON.
-    package static let capabilitiesBytesMax = 64 << 10
-    /// The words for a device's platform.
-    package static let platformLengthMax = 64
+    /// An encrypted description of a VM.
+    package static let descriptionBytesMax = 64 << 10
+    /// What a device tells the others of itself, encrypted.
+    package static let profileBytesMax = 64 << 10
+    /// Signed records: what is said of a checkpoint, an entry of a roster.
+    package static let statementBytesMax = 6 << 10
+    package static let entryBytesMax = 64 << 10
+    /// Keys in one request: of a thousand VMs, for all devices of a person.
+    package static let grantsMax = 10_000
+    /// What the two sides of a join prove to each other.
+    package static let proofBytesMax = 64
     /// A pack: the whole memory and disk of any VM that a person's device runs.
     package static let packBytesMax: UInt64 = 256 << 30
-    /// The digest of a checkpoint.
-    package static let digestLengthMax = 128
     /// Checkpoints in one answer.
     package static let checkpointPageMax = 1000
     /// The name of a switch's step.
     package static let stepNameLengthMax = 64
-    /// A message or hint that one device sends to the others.
-    package static let reasonLengthMax = 2000
+    /// Why a switch did not happen, encrypted.
+    package static let reasonBytesMax = 16 << 10
     /// A JSON body that the server reads: a VM with all its chunks fits.
     package static let requestBytesMax = 24 << 20
     /// A JSON body or one event that the client reads: a server with hundreds of VMs fits.

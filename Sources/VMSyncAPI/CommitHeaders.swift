@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 import VMSyncPolicy
 
@@ -8,7 +9,8 @@ package enum CommitHeaders {
     package static let parent = "Vmsync-Parent"
     package static let checksum = "Vmsync-Checksum"
     package static let kind = "Vmsync-Kind"
-    package static let digest = "Vmsync-Digest"
+    /// What the device has signed of the checkpoint, in base 64.
+    package static let statement = "Vmsync-Statement"
     package static let then = "Vmsync-Then"
     /// The pack's bytes, if the body is a list of its chunks.
     package static let size = "Vmsync-Size"
@@ -20,7 +22,7 @@ package enum CommitHeaders {
             (parent, offer.parent.description), (checksum, offer.checksum.rawValue), (kind, offer.kind.rawValue),
             (then, text(of: offer.then)),
         ]
-        if !offer.digest.isEmpty { fields.append((digest, offer.digest)) }
+        if !offer.statement.isEmpty { fields.append((statement, offer.statement.base64EncodedString())) }
         if inChunks { fields.append((size, "\(offer.size)")) }
         return fields
     }
@@ -34,7 +36,7 @@ package enum CommitHeaders {
             parent: Sequence(rawValue: try parse(parent, header, UInt64.init)),
             kind: try parse(kind, header, CheckpointKind.init(rawValue:)), size: size,
             checksum: try parse(checksum, header, ContentHash.init(rawValue:)),
-            digest: try parse(digest, { header($0) ?? "" }, checkedDigest),
+            statement: try parse(statement, { header($0) ?? "" }, checkedStatement),
             then: try parse(then, { header($0) ?? "keep" }, afterCommit))
     }
 
@@ -59,11 +61,9 @@ package enum CommitHeaders {
         return value
     }
 
-    private static func checkedDigest(_ text: String) -> String? {
-        guard text.utf8.count <= APILimits.digestLengthMax, text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
-            return nil
-        }
-        return text
+    private static func checkedStatement(_ text: String) -> Data? {
+        guard text.utf8.count <= APILimits.statementBytesMax / 3 * 4 else { return nil }
+        return Data(base64Encoded: text)
     }
 
     private static func text(of then: AfterCommit) -> String {

@@ -1,35 +1,122 @@
 import Foundation
 import VMSyncCore
 import VMSyncPolicy
+import VMSyncSecrets
+
+/// `POST /accounts`
+package struct FoundRequest: Sendable, Codable {
+    /// As the server printed it.
+    package let invitation: String
+    /// The first of the account's list of devices.
+    package let entry: RosterEntry
+
+    package init(invitation: String, entry: RosterEntry) {
+        self.invitation = invitation
+        self.entry = entry
+    }
+}
 
 /// `POST /join`
 package struct JoinRequest: Sendable, Codable {
-    package let invitation: String
-    package let name: String
-    package let platform: String
+    package let identity: PublicIdentity
+    /// The part of an invitation's code that the server may know; absent from a device that is approved by its id.
+    package let ticket: String?
+    /// That the device has the other part.
+    package let proof: Data?
 
-    package init(invitation: String, name: String, platform: String) {
-        self.invitation = invitation
-        self.name = name
-        self.platform = platform
+    package init(identity: PublicIdentity, ticket: String? = nil, proof: Data? = nil) {
+        self.identity = identity
+        self.ticket = ticket
+        self.proof = proof
     }
 }
 
-/// The answer to a join: who the device is now, and what it proves it with.
-package struct JoinAnswer: Sendable, Codable {
-    package let device: DeviceRecord
-    /// A secret: it is shown once, and the server keeps only its hash.
-    package let token: String
+/// `GET /join`: what has become of the caller's application.
+package struct JoinState: Sendable, Codable {
+    /// The account that it is a member of; absent while it waits.
+    package let account: ContentHash?
+    /// What the member that admitted it says to it.
+    package let welcome: Data?
 
-    package init(device: DeviceRecord, token: String) {
-        self.device = device
-        self.token = token
+    package init(account: ContentHash?, welcome: Data?) {
+        self.account = account
+        self.welcome = welcome
     }
 }
 
-/// The answer to `POST /invitations`.
+/// A device that asks to become a member.
+package struct Applicant: Sendable, Codable {
+    package let identity: PublicIdentity
+    /// The hash of its ticket.
+    package let ticket: ContentHash?
+    package let proof: Data?
+
+    package init(identity: PublicIdentity, ticket: ContentHash?, proof: Data?) {
+        self.identity = identity
+        self.ticket = ticket
+        self.proof = proof
+    }
+}
+
+/// `GET /applicants`
+package struct ApplicantList: Sendable, Codable {
+    package let applicants: [Applicant]
+    package init(applicants: [Applicant]) { self.applicants = applicants }
+}
+
+/// `GET /roster`
+package struct RosterEntries: Sendable, Codable {
+    package let entries: [RosterEntry]
+    package init(entries: [RosterEntry]) { self.entries = entries }
+}
+
+/// `POST /roster`, `POST /recovery/{id}`
+package struct RosterAddition: Sendable, Codable {
+    package let entry: RosterEntry
+    /// To the device that is admitted.
+    package let welcome: Data?
+    package let grants: [KeyGrant]
+
+    package init(entry: RosterEntry, welcome: Data? = nil, grants: [KeyGrant]) {
+        self.entry = entry
+        self.welcome = welcome
+        self.grants = grants
+    }
+}
+
+/// `GET /grants`, `POST /grants`
+package struct GrantList: Sendable, Codable {
+    package let grants: [KeyGrant]
+    package init(grants: [KeyGrant]) { self.grants = grants }
+}
+
+/// `GET /recovery/{id}`: all that who has the recovery key needs.
+package struct RecoveryAnswer: Sendable, Codable {
+    package let entries: [RosterEntry]
+    package let grants: [KeyGrant]
+
+    package init(entries: [RosterEntry], grants: [KeyGrant]) {
+        self.entries = entries
+        self.grants = grants
+    }
+}
+
+/// `POST /invitations`
+package struct InvitationRequest: Sendable, Codable {
+    /// The part of the code that the server may know.
+    package let ticket: String
+    package init(ticket: String) { self.ticket = ticket }
+}
+
+/// The answer to it.
+package struct InvitationAnswer: Sendable, Codable {
+    package let expires: Timestamp
+    package init(expires: Timestamp) { self.expires = expires }
+}
+
+/// A code to join with, for people.
 package struct Invitation: Sendable, Codable {
-    /// Four groups of four letters to type on the new device.
+    /// In groups of four letters.
     package let invitation: String
     package let expires: Timestamp
 
@@ -37,6 +124,12 @@ package struct Invitation: Sendable, Codable {
         self.invitation = invitation
         self.expires = expires
     }
+}
+
+/// `GET /servers`, and the `servers` event.
+package struct ServerList: Sendable, Codable {
+    package let urls: [String]
+    package init(urls: [String]) { self.urls = urls }
 }
 
 /// `GET /devices`, and the `devices` event.
@@ -54,14 +147,13 @@ package struct HashList: Sendable, Codable {
 /// `POST /vms`
 package struct CreateVMRequest: Sendable, Codable {
     package let id: VMID
-    package let name: String
-    package let definition: Data
+    /// Encrypted.
+    package let description: Data
     package let chunks: [ContentHash]
 
-    package init(id: VMID, name: String, definition: Data, chunks: [ContentHash]) {
+    package init(id: VMID, description: Data, chunks: [ContentHash]) {
         self.id = id
-        self.name = name
-        self.definition = definition
+        self.description = description
         self.chunks = chunks
     }
 }
@@ -72,10 +164,36 @@ package struct VMList: Sendable, Codable {
     package init(vms: [VMRecord]) { self.vms = vms }
 }
 
-/// The lease's epoch: the answer to taking it, and the body of giving it up.
+/// `POST /vms/{id}/lease`
+package struct LeaseRequest: Sendable, Codable {
+    /// Whether to take it from whoever holds it.
+    package let force: Bool
+    package init(force: Bool) { self.force = force }
+}
+
+/// The lease's epoch: the answer to taking it.
 package struct LeaseEpoch: Sendable, Codable {
     package let epoch: Epoch
     package init(epoch: Epoch) { self.epoch = epoch }
+}
+
+/// `DELETE /vms/{id}/lease`
+package struct LeaseRelease: Sendable, Codable {
+    package let epoch: Epoch
+    /// What the device has signed of it, if the lease was moved to it.
+    package let word: Data?
+
+    package init(epoch: Epoch, word: Data?) {
+        self.epoch = epoch
+        self.word = word
+    }
+}
+
+/// `POST …/refuse`, `POST …/fail`
+package struct ReasonReport: Sendable, Codable {
+    /// An encrypted `Reason`.
+    package let reason: Data
+    package init(reason: Data) { self.reason = reason }
 }
 
 /// `GET /vms/{id}/checkpoints`

@@ -2,33 +2,26 @@ import Foundation
 import VMSyncCore
 import VMSyncPolicy
 
-/// A device as all devices see it.
+/// A device of an account, as its server knows it.
 package struct DeviceRecord: Hashable, Sendable, Codable {
     package let id: DeviceID
-    package let name: String
-    package let platform: String
     package let joined: Timestamp
     package let lastSeen: Timestamp
     /// Whether it has an open event stream.
     package let connected: Bool
-    /// What it can run, in words that only devices understand.
-    package let capabilities: JSONValue?
+    /// What it tells the others of itself, encrypted; absent until it has.
+    package let profile: Data?
 
-    package init(
-        id: DeviceID, name: String, platform: String, joined: Timestamp, lastSeen: Timestamp, connected: Bool,
-        capabilities: JSONValue?
-    ) {
+    package init(id: DeviceID, joined: Timestamp, lastSeen: Timestamp, connected: Bool, profile: Data?) {
         self.id = id
-        self.name = name
-        self.platform = platform
         self.joined = joined
         self.lastSeen = lastSeen
         self.connected = connected
-        self.capabilities = capabilities
+        self.profile = profile
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, platform, joined, connected, capabilities
+        case id, joined, connected, profile
         case lastSeen = "last_seen"
     }
 }
@@ -46,9 +39,8 @@ package enum RunState: String, Hashable, Sendable, Codable {
 /// A VM as the server knows it.
 package struct VMRecord: Hashable, Sendable, Codable {
     package let id: VMID
-    package let name: String
-    /// How to build the VM; only devices read it.
-    package let definition: Data
+    /// Its name and how to build it, encrypted.
+    package let description: Data
     package let epoch: Epoch
     /// The active device.
     package let holder: DeviceID?
@@ -57,27 +49,27 @@ package struct VMRecord: Hashable, Sendable, Codable {
     package let runState: RunState
     /// The last switch, whatever became of it.
     package let lastSwitch: SwitchRecord?
+    /// The signed word of the device that was given the VM after the head and gave it back.
+    package let release: Data?
     package let created: Timestamp
     /// Of two records of a VM, that with the larger revision is the newer.
     package let revision: UInt64
 
-    package init(
-        name: String, definition: Data, lease: LeaseState, created: Timestamp, revision: UInt64
-    ) {
+    package init(description: Data, lease: LeaseState, created: Timestamp, revision: UInt64) {
         id = lease.vm
-        self.name = name
-        self.definition = definition
+        self.description = description
         epoch = lease.epoch
         holder = lease.holder
         head = lease.head
         runState = lease.holder != nil ? .active : lease.head?.kind == .live ? .suspended : .off
         lastSwitch = lease.lastSwitch
+        release = lease.release
         self.created = created
         self.revision = revision
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, definition, epoch, holder, head, created, revision
+        case id, description, epoch, holder, head, release, created, revision
         case runState = "run_state"
         case lastSwitch = "switch"
     }

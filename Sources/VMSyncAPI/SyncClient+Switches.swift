@@ -14,8 +14,8 @@ extension SyncClient {
         let path = "/vms/\(vm)/switches/\(id)"
         return switch answer {
         case .ready(let held): try await ask(.POST, "\(path)/ready", ReadyReport(sequence: held))
-        case .refuse(let reason): try await ask(.POST, "\(path)/refuse", reason)
-        case .fail(let reason): try await ask(.POST, "\(path)/fail", reason)
+        case .refuse(let reason): try await ask(.POST, "\(path)/refuse", ReasonReport(reason: reason))
+        case .fail(let reason): try await ask(.POST, "\(path)/fail", ReasonReport(reason: reason))
         case .done: try await ask(.POST, "\(path)/done")
         case .report(let steps): try await ask(.POST, "\(path)/report", StepReport(steps: steps))
         }

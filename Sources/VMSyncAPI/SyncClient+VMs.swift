@@ -44,10 +44,10 @@ extension SyncClient {
 
     /// Makes a VM whose chunks are all on the server.
     package func createVM(
-        _ id: VMID, name: String, definition: Data, chunks: [ContentHash]
+        _ id: VMID, description: Data, chunks: [ContentHash]
     ) async throws -> VMRecord {
         try await ask(
-            .POST, "/vms", CreateVMRequest(id: id, name: name, definition: definition, chunks: chunks))
+            .POST, "/vms", CreateVMRequest(id: id, description: description, chunks: chunks))
     }
 
     package func vms() async throws -> [VMRecord] { try await ask(.GET, "/vms", as: VMList.self).vms }
@@ -63,12 +63,14 @@ extension SyncClient {
     package func deleteVM(_ id: VMID) async throws { try await tell(.DELETE, "/vms/\(id)") }
 
     /// Makes this device active, if nobody is; an active one gets its epoch again.
-    package func acquireLease(_ vm: VMID) async throws -> Epoch {
-        try await ask(.POST, "/vms/\(vm)/lease", as: LeaseEpoch.self).epoch
+    /// - Parameter force: takes the VM from whoever is active.
+    package func acquireLease(_ vm: VMID, force: Bool = false) async throws -> Epoch {
+        try await ask(.POST, "/vms/\(vm)/lease", LeaseRequest(force: force), as: LeaseEpoch.self).epoch
     }
 
     /// Gives up being active without a checkpoint.
-    package func releaseLease(_ vm: VMID, epoch: Epoch) async throws {
-        try await tell(.DELETE, "/vms/\(vm)/lease", LeaseEpoch(epoch: epoch))
+    /// - Parameter word: what the device has signed of it, if the lease was moved to it.
+    package func releaseLease(_ vm: VMID, epoch: Epoch, word: Data? = nil) async throws {
+        try await tell(.DELETE, "/vms/\(vm)/lease", LeaseRelease(epoch: epoch, word: word))
     }
 }

@@ -1,43 +1,46 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
 import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import VMSyncCore
+import VMSyncSecrets
 
-/// One device's view of a sync server: a typed method per request. It keeps no state; copies are cheap.
+/// One device's view of its sync servers: a typed method per request. It keeps no state but which of them answers; copies
+/// are cheap.
 ///
 /// Every method throws `VMSyncError`: what the server answered, `unavailable` if it could not be reached or broke off
 /// (then the request may have been carried out, and may be repeated), `cancelled` when its task was.
 package struct SyncClient: Sendable {
-    /// Such as `http://127.0.0.1:7430`, without a slash at the end.
-    package let url: String
-    private let token: String?
+    package let servers: ServerRing
     private let http: HTTPClient
+
+    /// The address of the server that was last used, such as `https://127.0.0.1:7430`.
+    package var url: String { servers.current }
 
     /// How long a request may take whose body and answer are small.
     static let requestTimeout: TimeAmount = .seconds(60)
     /// How long a transfer may take; a dead one is noticed much earlier, by silence.
     static let transferTimeout: TimeAmount = .hours(48)
 
-    /// - Parameters:
-    ///   - url: of the server.
-    ///   - token: the device's secret, nil only to join.
-    ///   - httpClient: shared by all clients of the process; made by `makeHTTPClient`.
-    /// - Throws: `invalidInput` unless `url` is `http://HOST:PORT`.
-    package init(url: String, token: String?, httpClient: HTTPClient) throws(VMSyncError) {
-        guard let parts = URLComponents(string: url), parts.scheme == "http", let host = parts.host, !host.isEmpty,
-            parts.path.isEmpty || parts.path == "/", parts.query == nil, parts.fragment == nil
-        else {
-            throw VMSyncError(.invalidInput, "\"\(url)\" can't be a sync server", hint: "use http://127.0.0.1:PORT")
-        }
-        self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
-        self.token = token
-        self.http = httpClient
+    /// - Parameter httpClient: shared by all clients of the device; made by `makeHTTPClient`.
+    package init(servers: ServerRing, httpClient: HTTPClient) {
+        self.servers = servers
+        http = httpClient
     }
 
     /// An HTTP client that notices a dead server, and sends small messages at once. Shut it down at the end.
-    package static func makeHTTPClient() -> HTTPClient {
-        var configuration = HTTPClient.Configuration()
+    /// - Parameters:
+    ///   - keys: the device's.
+    ///   - server: the certificate that the servers have, in DER.
+    package static func makeHTTPClient(_ keys: DeviceKeys, server: [UInt8]) throws -> HTTPClient {
+        var configuration = HTTPClient.Configuration(tlsConfiguration: try PinnedTLS.client(keys, server: server))
+        configuration.httpVersion = .http1Only
         // Three heartbeats: a server that is silent for longer is gone.
         let silence = TimeAmount.seconds(3 * APILimits.heartbeat.components.seconds)
         configuration.timeout = .init(connect: .seconds(3), read: silence, write: silence)
@@ -58,17 +61,36 @@ package struct SyncClient: Sendable {
         _ method: HTTPMethod, _ path: String, headers: [(String, String)] = [], body: HTTPClientRequest.Body? = nil,
         timeout: TimeAmount = requestTimeout
     ) async throws -> HTTPClientResponse {
-        var request = HTTPClientRequest(url: "\(url)/api/v1\(path)")
-        request.method = method
-        if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
-        for (name, value) in headers { request.headers.add(name: name, value: value) }
-        request.body = body
-        do {
-            let response = try await http.execute(request, timeout: timeout)
-            guard (200..<300).contains(response.status.code) else { throw await problem(of: response) }
-            return response
-        } catch {
-            throw translated(error)
+        var tried: Set<String> = []
+        while true {
+            let url = servers.current
+            do {
+                var request = HTTPClientRequest(url: "\(url)/api/v1\(path)")
+                request.method = method
+                for (name, value) in headers { request.headers.add(name: name, value: value) }
+                request.body = body
+                let response = try await http.execute(request, timeout: timeout)
+                guard (200..<300).contains(response.status.code) else { throw await problem(of: response) }
+                return response
+            } catch {
+                let known = translated(error)
+                guard known.code == .unavailable else { throw known }
+                servers.skip(url)
+                // Nothing was sent: another server may do it at once. Of anything else it isn't known what became of it,
+                // and who asked repeats it.
+                guard Self.isUnconnected(error), tried.insert(url).inserted, !tried.contains(servers.current) else {
+                    throw known
+                }
+            }
+        }
+    }
+
+    /// Whether there was no connection to send anything on.
+    private static func isUnconnected(_ error: any Error) -> Bool {
+        switch error {
+        case let failure as HTTPClientError: failure == .connectTimeout
+        case let failure as IOError: [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(failure.errnoCode)
+        default: error is NIOConnectionError
         }
     }
 

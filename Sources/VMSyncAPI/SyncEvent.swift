@@ -9,6 +9,8 @@ package enum SyncEvent: Sendable {
     case deleted(VMID)
     /// All devices as they are now.
     case devices([DeviceRecord])
+    /// The servers that there are now.
+    case servers([String])
     /// The snapshot is complete: VMs that were not in it do not exist.
     case ready
     /// The stream broke. It connects again by itself; a new snapshot follows.
@@ -21,6 +23,7 @@ package enum SyncEvent: Sendable {
         case .deleted(let id): ServerSentEvent(name: "deleted", data: try WireJSON.encode(DeletedVM(id: id)))
         case .devices(let devices):
             ServerSentEvent(name: "devices", data: try WireJSON.encode(DeviceList(devices: devices)))
+        case .servers(let urls): ServerSentEvent(name: "servers", data: try WireJSON.encode(ServerList(urls: urls)))
         case .ready: ServerSentEvent(name: "ready", data: ByteBuffer(string: "{}"))
         case .disconnected: nil
         }
@@ -35,6 +38,8 @@ package enum SyncEvent: Sendable {
             self = .deleted(try WireJSON.decode(DeletedVM.self, from: message.data, failing: .corrupt).id)
         case "devices":
             self = .devices(try WireJSON.decode(DeviceList.self, from: message.data, failing: .corrupt).devices)
+        case "servers":
+            self = .servers(try WireJSON.decode(ServerList.self, from: message.data, failing: .corrupt).urls)
         case "ready": self = .ready
         default: return nil
         }

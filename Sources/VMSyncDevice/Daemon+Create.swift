@@ -8,9 +8,9 @@ import VMSyncMachine
 extension Daemon {
     /// Imports the images, uploads what the server lacks, and registers the VM. Broken off, nothing is registered, and the
     /// next try sends only what hasn't arrived.
-    nonisolated func create(_ request: CreateRequest, progress: @escaping ProgressHandler) async throws -> VMRecord {
+    nonisolated func create(_ request: CreateRequest, progress: @escaping ProgressHandler) async throws -> String {
         let name = try Name.checked(request.name, of: "VM")
-        if try await client.vms().contains(where: { $0.name == name }) {
+        if await isTaken(name) {
             throw VMSyncError(.alreadyExists, "there is a VM \"\(name)\" already", hint: "choose another name")
         }
         let machine = try definition(for: request, diskSize: try await DiskImage.inspect(request.disk).virtual)
@@ -24,14 +24,16 @@ extension Daemon {
         let disk = keep(try await images.importDisk(request.disk, progress: progress))
         let kernel = try await request.kernel.asyncMap { keep(try await images.importFile($0, progress: progress)) }
         let initrd = try await request.initrd.asyncMap { keep(try await images.importFile($0, progress: progress)) }
-        let description = VMDescription(machine: machine, disks: [disk], kernel: kernel, initrd: initrd)
+        let description = VMDescription(name: name, machine: machine, disks: [disk], kernel: kernel, initrd: initrd)
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
+        let id = VMID.random()
+        try await account.makeKey(of: .vm(id))
         let record = try await client.createVM(
-            .random(), name: name, definition: try encoder.encode(description),
+            id, description: Data(try account.encrypt(encoder.encode(description), .vm(id), of: .vm(id))),
             chunks: chunks.sorted { $0.rawValue < $1.rawValue })
         await accept(record)
-        return record
+        return name
     }
 
     private nonisolated func definition(

@@ -13,7 +13,7 @@ extension Daemon {
     /// Moves the VM to `target` and returns when its guest runs there.
     /// - Throws: `leaseHeld` if another switch runs; what source or target gave as reason.
     nonisolated func move(
-        _ host: VMHost, to target: DeviceRecord, progress: @escaping ProgressHandler
+        _ host: VMHost, to target: DeviceStatus, progress: @escaping ProgressHandler
     ) async throws -> SwitchRecord {
         let requested = try await client.requestSwitch(host.id, to: target.id)
         progress(StepProgress(step: "\(target.name) is getting ready"))
@@ -32,7 +32,7 @@ extension Daemon {
                 case .moved: progress(StepProgress(step: "starting it on \(target.name)"))
                 case .done: return current
                 case .refused, .failed, .expired:
-                    throw current.reason?.error
+                    throw host.status.switchReason?.error
                         ?? VMSyncError(.timeout, "the switch to \(target.name) is \(current.state.rawValue)")
                 }
             }

@@ -9,17 +9,21 @@ import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
+import VMSyncSecrets
 
 /// A device's daemon: one host per VM, all fed by the server's events.
 package actor Daemon {
     package nonisolated let environment: HostEnvironment
     nonisolated let client: SyncClient
+    nonisolated let account: Account
     nonisolated let folders: DeviceFolders
     nonisolated let logger: Logger
     private(set) var hosts: [VMID: VMHost] = [:]
     private var tasks: [VMID: Task<Void, Never>] = [:]
     private var groups: [MultiThreadedEventLoopGroup] = []
-    private var names: [VMID: String] = [:]
+    /// VMs whose description can't be read yet.
+    private var unreadable: [VMID: VMRecord] = [:]
+    private nonisolated let accountChanged = WakeSignal()
     private var devices: [DeviceRecord] = []
     private var serverAnswers = false
     private var seenInSnapshot: Set<VMID> = []
@@ -30,6 +34,7 @@ package actor Daemon {
     package init(environment: HostEnvironment) {
         self.environment = environment
         client = environment.client
+        account = environment.account
         folders = environment.folders
         logger = environment.logger
     }
@@ -40,8 +45,10 @@ package actor Daemon {
             try? await Task.sleep(for: Self.snapshotLimit)
             snapshot.open()
         }
+        let follower = Task { await followAccount() }
         defer {
             impatience.cancel()
+            follower.cancel()
             snapshot.open()
         }
         try await announceCapabilities()
@@ -56,7 +63,9 @@ package actor Daemon {
 
     private func announceCapabilities() async throws {
         do {
-            try await client.setCapabilities(environment.capabilities)
+            try await DeviceProfile(
+                name: environment.me.name, platform: DeviceProfile.here, capabilities: environment.capabilities
+            ).publish(account, client)
         } catch let error as VMSyncError where error.code == .unavailable {
             // The VMs of this device run without the server, and the events tell when it is back.
             logger.warning("\(error.message)")
@@ -72,6 +81,9 @@ package actor Daemon {
             forget(id)
         case .devices(let records):
             devices = records
+            accountChanged.signal()
+        case .servers(let urls):
+            if client.servers.learn(urls) { saveServers() }
         case .ready:
             serverAnswers = true
             for id in hosts.keys where !seenInSnapshot.contains(id) { forget(id) }
@@ -88,16 +100,62 @@ package actor Daemon {
     }
 
     private func deliver(_ record: VMRecord) async {
-        names[record.id] = record.name
         if let host = hosts[record.id] { return await host.deliver(record) }
-        startHost(record, isCurrent: true)
+        guard let description = await describe(record) else { return }
+        startHost(record, description, isCurrent: true)
         saveKnown()
     }
 
-    private func startHost(_ record: VMRecord, isCurrent: Bool) {
+    /// What the VM is; nil if it can't be read, until this device has the key.
+    private func describe(_ record: VMRecord) async -> VMDescription? {
+        do {
+            unreadable[record.id] = nil
+            return try readDescription(record)
+        } catch let error as VMSyncError where error.code == .unauthorized {
+            do {
+                try await account.refresh()
+                return try readDescription(record)
+            } catch {
+                logger.warning("\(VMSyncError(error).message)", metadata: ["vm": "\(record.id)"])
+            }
+        } catch {
+            logger.error("\(VMSyncError(error).message)", metadata: ["vm": "\(record.id)"])
+        }
+        unreadable[record.id] = record
+        return nil
+    }
+
+    private func readDescription(_ record: VMRecord) throws -> VMDescription {
+        try VMDescription(Data(try account.decrypt(record.description, .vm(record.id), of: .vm(record.id))))
+    }
+
+    /// Keeps in step with the list of devices, apart from the events of VMs, which mustn't wait for it.
+    private func followAccount() async {
+        while !Task.isCancelled {
+            await accountChanged.wait(until: nil)
+            guard !Task.isCancelled else { return }
+            do {
+                try await account.refresh()
+                try await account.answerApplicants()
+            } catch {
+                logger.warning("\(VMSyncError(error).message)")
+            }
+            for record in unreadable.values { await deliver(record) }
+        }
+    }
+
+    private func saveServers() {
+        var identity = environment.me
+        identity.servers = client.servers.urls
+        do { try AtomicFile.write(identity, to: folders.identity, durable: true) } catch {
+            logger.warning("\(error.message)")
+        }
+    }
+
+    private func startHost(_ record: VMRecord, _ description: VMDescription, isCurrent: Bool) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let host = VMHost(
-            record: record, isCurrent: isCurrent, environment: environment, thread: group.next())
+            record: record, description, isCurrent: isCurrent, environment: environment, thread: group.next())
         groups.append(group)
         hosts[record.id] = host
         known[record.id] = record
@@ -107,7 +165,7 @@ package actor Daemon {
     private func forget(_ id: VMID) {
         tasks.removeValue(forKey: id)?.cancel()
         hosts.removeValue(forKey: id)?.wake.signal()
-        names[id] = nil
+        unreadable[id] = nil
         known[id] = nil
     }
 
@@ -124,8 +182,8 @@ package actor Daemon {
     private func openKnown() async {
         guard hosts.isEmpty, let records = try? AtomicFile.read([VMRecord].self, at: knownPath) else { return }
         for record in records {
-            names[record.id] = record.name
-            startHost(record, isCurrent: false)
+            guard let description = await describe(record) else { continue }
+            startHost(record, description, isCurrent: false)
         }
     }
 
@@ -142,23 +200,26 @@ package actor Daemon {
         await waitUntilKnown()
         let vms = hosts.values.map { host in
             var status = host.status
-            status.name = names[host.id] ?? status.name
             status.activeDevice = activeDevice(of: status)
             return status
         }
         return DaemonStatus(
-            device: environment.me.name, id: environment.me.id, server: environment.me.server,
+            device: environment.me.name, id: environment.me.id, server: client.url,
             serverAnswers: serverAnswers, state: folders.state, pid: getpid(), vms: vms.sorted { $0.name < $1.name })
     }
 
     private func activeDevice(of status: VMStatus) -> String? {
-        status.holder.map { holder in devices.first { $0.id == holder }?.name ?? "\(holder)" }
+        status.holder.map { holder in deviceList.first { $0.id == holder }?.name ?? "\(holder)" }
     }
 
     /// The host of the VM whose name, id or unique beginning of an id is `reference`.
     package func host(_ reference: String) async throws -> VMHost {
         await waitUntilKnown()
-        let matches = hosts.values.filter { names[$0.id] == reference || $0.id.rawValue == reference }
+        let matches = hosts.values.filter { $0.name == reference || $0.id.rawValue == reference }
+        guard matches.count < 2 else {
+            let ids = matches.map(\.id.rawValue).sorted().joined(separator: ", ")
+            throw VMSyncError(.invalidInput, "\(matches.count) VMs are called \(reference)", hint: "say which: \(ids)")
+        }
         if let host = matches.first { return host }
         let prefixed = reference.count >= 4 ? hosts.values.filter { $0.id.rawValue.hasPrefix(reference) } : []
         guard let host = prefixed.first, prefixed.count == 1 else {
@@ -167,12 +228,63 @@ package actor Daemon {
         return host
     }
 
-    func device(_ name: String?) throws(VMSyncError) -> DeviceRecord {
-        let wanted = name ?? environment.me.name
-        guard let device = devices.first(where: { $0.name == wanted || $0.id.rawValue == wanted }) else {
-            throw VMSyncError(.notFound, "there is no device \"\(wanted)\"", hint: "vmsync devices")
+    /// The devices of the account, as they tell of themselves.
+    var deviceList: [DeviceStatus] {
+        devices.map { record in
+            let profile = DeviceProfile.read(record, account)
+            return DeviceStatus(
+                id: record.id, name: profile.name, platform: profile.platform, joined: record.joined,
+                lastSeen: record.lastSeen, connected: record.connected, isThisOne: record.id == environment.me.id)
         }
+    }
+
+    func listDevices() async throws -> [DeviceStatus] {
+        devices = try await client.devices()
+        try await account.refresh()
+        return deviceList
+    }
+
+    func device(_ name: String?) throws(VMSyncError) -> DeviceStatus {
+        let wanted = name ?? environment.me.name
+        guard
+            let device = deviceList.first(where: {
+                $0.name == wanted || $0.id.rawValue == wanted || $0.id == DeviceID(typed: wanted)
+            })
+        else { throw VMSyncError(.notFound, "there is no device \"\(wanted)\"", hint: "vmsync devices") }
         return device
+    }
+
+    /// Lets in the device whose id a person has typed.
+    func approve(_ text: String) async throws {
+        guard let id = DeviceID(typed: text) ?? DeviceID(rawValue: text) else {
+            throw VMSyncError(
+                .invalidInput, "that is no device's id: a letter is wrong or missing", hint: "it has 8 groups of 7")
+        }
+        try await account.approve(id)
+    }
+
+    /// Cuts off a device that is lost.
+    func revoke(_ name: String) async throws {
+        await waitUntilKnown()
+        let lost = try device(name)
+        var heads: [VMID: ChainPoint] = [:]
+        for host in hosts.values { heads[host.id] = try await host.chainHead() }
+        try await account.revoke(lost.id, heads: heads)
+        devices = try await client.devices()
+    }
+
+    /// `error` in a person's words: the server knows devices by their ids only.
+    func worded(_ error: VMSyncError) -> VMSyncError {
+        var worded = error
+        for device in deviceList {
+            worded.message = worded.message.replacingOccurrences(of: device.id.rawValue, with: device.name)
+        }
+        return worded
+    }
+
+    func isTaken(_ name: String) async -> Bool {
+        await waitUntilKnown()
+        return hosts.values.contains { $0.name == name }
     }
 
     /// Takes in a VM that was just created here, so that its name is known when `create` returns.

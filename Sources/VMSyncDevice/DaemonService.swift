@@ -10,6 +10,7 @@ import UnixSignals
 import VMSyncAPI
 import VMSyncCore
 import VMSyncMachine
+import VMSyncSecrets
 
 /// What a daemon is started with.
 package struct DaemonSettings: Sendable {
@@ -40,14 +41,20 @@ package enum DaemonService {
         let lock = try ProcessLock(path: folders.lock)
         defer { lock.release() }
         let identity = try DeviceIdentity.load(folders)
-        let http = SyncClient.makeHTTPClient()
+        guard let keys = try DeviceKeys.load(folders) else {
+            throw VMSyncError(
+                .corrupt, "\(folders.keys) is missing: this device can't prove who it is", hint: "vmsync join")
+        }
+        let http = try SyncClient.makeHTTPClient(keys, server: Array(identity.serverCertificate))
         do {
-            let client = try SyncClient(url: identity.server, token: identity.token, httpClient: http)
+            let client = SyncClient(servers: ServerRing(identity.servers), httpClient: http)
+            let account = try Account.load(folders, client: client, logger: settings.logger)
             let capabilities = await HostCapabilities.probe(folder: folders.run, logger: settings.logger)
             let bootID = try String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
             let environment = HostEnvironment(
-                me: identity, folders: folders, client: client,
-                images: ImageStore(folder: folders.images, client: client), capabilities: capabilities,
+                me: identity, folders: folders, client: client, account: account,
+                images: ImageStore(folder: folders.images, client: client, account: account),
+                capabilities: capabilities,
                 ramwatch: RamwatchLibrary.path, bootID: bootID.trimmingCharacters(in: .whitespacesAndNewlines),
                 checkpointInterval: settings.checkpointInterval, logger: settings.logger)
             try await serve(Daemon(environment: environment), onRunning: onRunning)

@@ -33,6 +33,8 @@ package struct DeviceFolders: Sendable, Hashable {
 
     package var control: String { run + "/control" }
     package var identity: String { state + "/device.json" }
+    package var keys: String { state + "/device.key" }
+    package var account: String { state + "/account.json" }
     package var images: String { state + "/images" }
     package var log: String { state + "/daemon.log" }
     package var lock: String { state + "/daemon.lock" }

@@ -65,7 +65,7 @@ extension Daemon {
         get async {
             do {
                 try await client.checkHealth()
-                return Finding("sync server", .good, environment.me.server)
+                return Finding("sync server", .good, client.url)
             } catch {
                 return Finding("sync server", .bad, VMSyncError(error).message, hint: "vmsync server run")
             }

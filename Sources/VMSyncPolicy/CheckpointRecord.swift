@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 
 /// What a checkpoint left behind: a VM that runs on, or one that was shut down.
@@ -16,18 +17,18 @@ package struct CheckpointRecord: Hashable, Sendable, Codable {
     /// The device that made it.
     package let device: DeviceID
     package let kind: CheckpointKind
-    /// Bytes in the pack.
+    /// Bytes of the encrypted pack.
     package let size: UInt64
-    /// The SHA-256 of the pack.
+    /// The SHA-256 of the encrypted pack.
     package let checksum: ContentHash
-    /// Up to 128 characters that only devices understand, by which two of them compare their states.
-    package let digest: String
+    /// What the device has signed of it; only devices read it.
+    package let statement: Data
     /// When the server accepted it.
     package let created: Timestamp
 
     package init(
         sequence: Sequence, epoch: Epoch, device: DeviceID, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
-        digest: String, created: Timestamp
+        statement: Data, created: Timestamp
     ) {
         self.sequence = sequence
         self.epoch = epoch
@@ -35,7 +36,7 @@ package struct CheckpointRecord: Hashable, Sendable, Codable {
         self.kind = kind
         self.size = size
         self.checksum = checksum
-        self.digest = digest
+        self.statement = statement
         self.created = created
     }
 }
@@ -62,12 +63,13 @@ package struct CommitOffer: Hashable, Sendable {
     /// Bytes in the pack.
     package let size: UInt64
     package let checksum: ContentHash
-    package let digest: String
+    /// What the device says of it, signed; at most 4 KiB that only devices read.
+    package let statement: Data
     package let then: AfterCommit
 
     package init(
         epoch: Epoch, sequence: Sequence, parent: Sequence, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
-        digest: String = "", then: AfterCommit = .keep
+        statement: Data = Data(), then: AfterCommit = .keep
     ) {
         self.epoch = epoch
         self.sequence = sequence
@@ -75,7 +77,7 @@ package struct CommitOffer: Hashable, Sendable {
         self.kind = kind
         self.size = size
         self.checksum = checksum
-        self.digest = digest
+        self.statement = statement
         self.then = then
     }
 
@@ -83,7 +85,7 @@ package struct CommitOffer: Hashable, Sendable {
     func accepted(from device: DeviceID, at time: Timestamp) -> CheckpointRecord {
         CheckpointRecord(
             sequence: sequence, epoch: epoch, device: device, kind: kind, size: size, checksum: checksum,
-            digest: digest, created: time)
+            statement: statement, created: time)
     }
 
     /// Whether `record` came from this very commit by `device`, sent before.

@@ -32,6 +32,7 @@ extension LeaseState {
         try dispose(offer.then, at: now)
         let record = offer.accepted(from: device, at: now)
         head = record
+        release = nil
         return .accepted(record)
     }
 

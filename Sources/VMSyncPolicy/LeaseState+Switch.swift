@@ -1,13 +1,14 @@
+import Foundation
 import VMSyncCore
 
 /// What source or target say of a switch.
 package enum SwitchAnswer: Hashable, Sendable {
     /// The target can take the VM, and holds this checkpoint of it. May be said again of later ones.
     case ready(at: Sequence)
-    /// The target can't.
-    case refuse(Reason)
-    /// Source or target gave up.
-    case fail(Reason)
+    /// The target can't; an encrypted `Reason`.
+    case refuse(Data)
+    /// Source or target gave up; an encrypted `Reason`.
+    case fail(Data)
     /// The VM runs on the target.
     case done
     /// What parts of it took, in milliseconds.
@@ -71,15 +72,12 @@ extension LeaseState {
         return lastSwitch
     }
 
-    mutating func endSwitch(_ state: SwitchState, _ error: VMSyncError) {
-        lastSwitch?.state = state
-        lastSwitch?.reason = Reason(error)
-    }
+    mutating func endSwitch(_ state: SwitchState) { lastSwitch?.state = state }
 }
 
 extension SwitchRecord {
     fileprivate mutating func step(
-        to next: SwitchState, from states: [SwitchState], allowed: Bool, because reason: Reason? = nil
+        to next: SwitchState, from states: [SwitchState], allowed: Bool, because reason: Data? = nil
     ) throws(VMSyncError) {
         guard allowed else { throw Self.notYours(id) }
         if state == next { return }

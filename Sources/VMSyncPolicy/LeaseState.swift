@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 
 /// All that decides who may run a VM and which checkpoint comes next.
@@ -15,17 +16,20 @@ package struct LeaseState: Hashable, Sendable {
     package internal(set) var head: CheckpointRecord?
     /// The last switch, whatever became of it.
     package internal(set) var lastSwitch: SwitchRecord?
+    /// What the device has signed that was given the VM after the head and gave it back; only devices read it.
+    package internal(set) var release: Data?
 
     /// The state of a new VM, or one that was stored.
     package init(
         vm: VMID, epoch: Epoch = Epoch(rawValue: 0), holder: DeviceID? = nil, head: CheckpointRecord? = nil,
-        lastSwitch: SwitchRecord? = nil
+        lastSwitch: SwitchRecord? = nil, release: Data? = nil
     ) {
         self.vm = vm
         self.epoch = epoch
         self.holder = holder
         self.head = head
         self.lastSwitch = lastSwitch
+        self.release = release
     }
 
     /// The sequence of the head; that of the base image if there is none.
@@ -36,26 +40,38 @@ package struct LeaseState: Hashable, Sendable {
         guard let pending = lastSwitch, pending.state == .requested || pending.state == .ready,
             !pending.isOpen(at: now)
         else { return }
-        endSwitch(.expired, VMSyncError(.timeout, "the switch did not move the VM within \(SwitchRecord.openMax)"))
+        endSwitch(.expired)
     }
 
     /// Gives a free lease to `device`, under the next epoch; its holder gets the present epoch again.
+    /// - Parameter force: takes it from whoever holds it. What the holder has not committed is lost to the others.
     /// - Throws: `leaseHeld` if another device holds it.
-    package mutating func acquire(by device: DeviceID) throws(VMSyncError) -> Epoch {
+    package mutating func acquire(by device: DeviceID, force: Bool = false) throws(VMSyncError) -> Epoch {
         if let holder, holder != device {
-            throw VMSyncError(
-                .leaseHeld, "\(holder) is active (\(standing))", hint: "vmsync switch")
+            guard force else {
+                throw VMSyncError(
+                    .leaseHeld, "\(holder) is active (\(standing))", hint: "vmsync switch")
+            }
+            free()
         }
         if holder == nil { give(to: device) }
         return epoch
     }
 
     /// Frees the lease without a checkpoint. A switch that was open fails.
+    /// - Parameter word: what the device has signed of it, if the lease was moved to it.
     /// - Throws: `fenced` unless `device` holds the lease under `epoch`. Freeing again under the same epoch is allowed.
-    package mutating func release(by device: DeviceID, epoch: Epoch) throws(VMSyncError) {
+    package mutating func release(by device: DeviceID, epoch: Epoch, word: Data? = nil) throws(VMSyncError) {
         if holder == nil, epoch == self.epoch { return }
         try checkHolder(device, epoch)
         free()
+        // Of several that gave it back the first was named by the head; the others had it for free.
+        if release == nil { release = word }
+    }
+
+    /// Frees the lease if `device` holds it, which has lost its rights.
+    package mutating func revoke(_ device: DeviceID) {
+        if holder == device { free() }
     }
 
     /// - Throws: `wrongState` while somebody is active, so that no running VM loses its server.
@@ -81,7 +97,7 @@ package struct LeaseState: Hashable, Sendable {
     mutating func free() {
         holder = nil
         guard let pending = lastSwitch, pending.state == .requested || pending.state == .ready else { return }
-        endSwitch(.failed, VMSyncError(.wrongState, "the source gave up the lease"))
+        endSwitch(.failed)
     }
 
     /// Head, epoch and holder in words, for the detail of a refusal.

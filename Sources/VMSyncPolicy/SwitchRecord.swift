@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 
 /// One planned move of a lease. Its form is that of `Identifier`.
@@ -38,8 +39,8 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
     package let from: DeviceID
     package let to: DeviceID
     package internal(set) var state: SwitchState
-    /// Why it was refused, failed or expired.
-    package internal(set) var reason: Reason?
+    /// Why it was refused or failed: an encrypted `Reason`, if a device has said so.
+    package internal(set) var reason: Data?
     package let created: Timestamp
     /// The newest checkpoint that the target has said to hold.
     package internal(set) var held: Sequence?

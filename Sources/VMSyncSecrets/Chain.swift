@@ -44,6 +44,12 @@ package struct Chain: Sendable, Hashable, Codable {
         return next
     }
 
+    /// Whether `take` would take it.
+    package func canTake(_ signed: Signed<Statement>, _ roster: Roster) -> Bool {
+        var copy = self
+        return (try? copy.take(signed, roster)) != nil
+    }
+
     /// - Throws: `corrupt` if the server shows an older head than it has shown before.
     package func check(head: Sequence) throws(VMSyncError) {
         guard let memory, head < memory.sequence else { return }

@@ -9,6 +9,9 @@ package struct StreamEncryptor {
     package let header: [UInt8]
     private var number: UInt32 = 0
 
+    /// Bytes of a segment, before it is encrypted.
+    package static let segmentBytes = StreamFormat.segmentBytes
+
     /// - Parameter salt: 16 bytes that no other stream of this key and purpose has, unless it has the same bytes.
     package init(_ subject: SubjectKey, _ purpose: StreamPurpose, salt: [UInt8]) {
         precondition(salt.count == StreamFormat.saltBytes, "a salt has \(StreamFormat.saltBytes) bytes")

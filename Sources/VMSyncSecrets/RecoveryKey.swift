@@ -58,6 +58,9 @@ package struct RecoveryIdentity: Sendable, Hashable, Codable {
     let signing: Data
     let agreement: Data
 
+    /// By which a server finds the account; it tells nothing of the key.
+    package var id: ContentHash { ContentHash(digest: SHA256.hash(data: signing + agreement)) }
+
     func hasSigned(_ bytes: some DataProtocol, with signature: some DataProtocol) -> Bool {
         guard let key = try? P256.Signing.PublicKey(rawRepresentation: signing),
             let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature)

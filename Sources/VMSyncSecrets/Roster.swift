@@ -11,6 +11,8 @@ package enum RosterChange: Sendable, Hashable, Codable {
     case revoke(DeviceID, heads: [VMID: ChainPoint])
     /// A device comes in by the recovery key, and a new one takes the place of that.
     case recover(PublicIdentity, recovery: RecoveryIdentity)
+    /// Another recovery key takes the place of the present one.
+    case renew(recovery: RecoveryIdentity)
 }
 
 /// What one entry says.
@@ -20,11 +22,11 @@ package struct RosterRecord: SignedContent {
 
     package var version = Self.knownVersion
     /// From 0.
-    var number: Int
+    package var number: Int
     /// The hash of the entry before; nil in the first.
     var previous: ContentHash?
     /// The member that signs; nil for the recovery key.
-    var signer: DeviceID?
+    package var signer: DeviceID?
     package var change: RosterChange
 }
 
@@ -85,7 +87,7 @@ package struct Roster: Sendable, Hashable {
         case .found(let founder, _):
             isSigned =
                 count == 0 && content.signer == founder.id && entry.isSigned(by: founder)
-        case .admit, .revoke:
+        case .admit, .revoke, .renew:
             guard let signer = content.signer.flatMap({ members[$0] }) else {
                 throw Self.refused(count, "who signed it is no member")
             }
@@ -106,6 +108,7 @@ package struct Roster: Sendable, Hashable {
         case .recover(let device, let recovery):
             try admit(device)
             self.recovery = recovery
+        case .renew(let recovery): self.recovery = recovery
         case .revoke(let id, let heads):
             guard let identity = members.removeValue(forKey: id) else {
                 throw Self.refused(count, "\(id) is no member")

@@ -29,8 +29,8 @@ package struct SubjectKey: Sendable, Hashable {
         self.key = key
     }
 
-    /// For those who may have it: a grant, the file of a device's keys, an encrypted description.
-    package func withBytes<Answer>(_ body: (UnsafeRawBufferPointer) throws -> Answer) rethrows -> Answer {
+    /// For a grant.
+    func withBytes<Answer>(_ body: (UnsafeRawBufferPointer) throws -> Answer) rethrows -> Answer {
         try key.withUnsafeBytes(body)
     }
 
@@ -70,6 +70,24 @@ package struct SubjectKey: Sendable, Hashable {
     private func derived(salt: [UInt8], _ info: String) -> SymmetricKey {
         HKDF<SHA256>.deriveKey(
             inputKeyMaterial: key, salt: salt, info: Data(info.utf8), outputByteCount: Self.bytes)
+    }
+}
+
+/// For what is itself encrypted, or can be read by its owner only.
+extension SubjectKey: Codable {
+    private enum CodingKeys: String, CodingKey { case generation, bytes }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(
+            generation: try container.decode(UInt32.self, forKey: .generation),
+            bytes: try container.decode(Data.self, forKey: .bytes))
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(generation, forKey: .generation)
+        try container.encode(withBytes { Data($0) }, forKey: .bytes)
     }
 }
 

@@ -8,11 +8,10 @@ struct ChangeFeed: Sendable {
 
     /// Follows the store until the task is cancelled.
     func run() async {
-        var known: Set<VMID> = []
         for await change in service.metadata.changes() {
             guard !Task.isCancelled else { return }
             do {
-                try await take(change, &known)
+                try await take(change)
             } catch {
                 // Who listens hears of it with the next change, or when he connects again.
                 service.logger.warning("a change of another server was missed", metadata: ["error": "\(error)"])
@@ -20,22 +19,29 @@ struct ChangeFeed: Sendable {
         }
     }
 
-    private func take(_ change: StoreChange, _ known: inout Set<VMID>) async throws {
+    private func take(_ change: StoreChange) async throws {
         switch change {
         case .devices: service.events.publishDevices()
+        case .servers: service.events.publishServers()
         case .vm(let id):
-            guard let vm = try await service.metadata.vm(id) else {
-                known.remove(id)
-                return try service.events.publish(deleted: id)
-            }
-            known.insert(id)
-            try service.events.publish(service.record(of: vm))
+            guard let vm = try await service.metadata.vm(id) else { return try service.events.publish(deleted: id) }
+            try service.publish(vm)
         case .everything:
-            let all = try await service.metadata.vms()
-            for vm in all { try service.events.publish(service.record(of: vm)) }
-            for gone in known.subtracting(all.map(\.id)) { try service.events.publish(deleted: gone) }
-            known = Set(all.map(\.id))
+            try await catchUp()
             service.events.publishDevices()
+            service.events.publishServers()
+        }
+    }
+
+    /// What may have changed without a word: all that anybody who listens here may see.
+    private func catchUp() async throws {
+        for account in service.events.accounts {
+            let all = try await service.metadata.vms(of: account)
+            for vm in all { try service.publish(vm) }
+            let there = Set(all.map(\.id))
+            for gone in service.events.known(to: account).subtracting(there) {
+                try service.events.publish(deleted: gone)
+            }
         }
     }
 }

@@ -9,23 +9,23 @@ import VMSyncStore
 struct EventStream: Sendable {
     let service: SyncService
     let heartbeat: Duration
-    let device: DeviceID
+    let caller: Caller
 
     func response(to request: Request) -> Response {
         let body = request.body
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-cache"],
             body: ResponseBody { writer in
-                let listener = service.events.add(device)
+                let listener = service.events.add(caller)
                 var failure: (any Error)?
                 do {
-                    try await service.arrived(device)
+                    try await service.arrived(caller.device)
                     try await run(listener, body, &writer)
                 } catch {
                     failure = error
                 }
                 // A device that connects anew is there before its old connection is known to be dead.
-                if service.events.remove(listener) { try await service.left(device) }
+                if service.events.remove(listener) { try await service.left(caller.device) }
                 if let failure { throw failure }
                 try await writer.finish(nil)
             })
@@ -53,7 +53,7 @@ struct EventStream: Sendable {
                 while true {
                     try await Task.sleep(for: heartbeat)
                     listener.beat()
-                    try await service.arrived(device)
+                    try await service.arrived(caller.device)
                 }
             }
             try await send(listener, &writer)
@@ -63,11 +63,12 @@ struct EventStream: Sendable {
 
     /// What changes meanwhile is offered too; of two records the listener keeps the newer.
     private func offerSnapshot(to listener: Listener) async throws {
-        for vm in try await service.vms() {
+        for vm in try await service.vms(for: caller) {
             guard let message = try SyncEvent.vm(vm).message() else { continue }
             listener.offer(message, of: vm.id, revision: vm.revision)
         }
         listener.offerDevices()
+        listener.offerServers()
         if let ready = try SyncEvent.ready.message() { listener.offerReady(ready) }
     }
 
@@ -88,7 +89,9 @@ struct EventStream: Sendable {
     private func message(of item: Listener.Item) async throws -> ServerSentEvent? {
         switch item {
         case .message(let message): message
-        case .devices: try SyncEvent.devices(try await service.devices()).message()
+        // A device that was revoked is among them no more, and its stream ends.
+        case .devices: try SyncEvent.devices(try await service.devices(for: caller)).message()
+        case .servers: try SyncEvent.servers(try await service.servers().urls).message()
         case .heartbeat: nil
         }
     }

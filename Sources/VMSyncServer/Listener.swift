@@ -8,6 +8,8 @@ final class Listener: Sendable {
         case message(ServerSentEvent)
         /// The list of devices, as it is when it is sent.
         case devices
+        /// The list of servers, likewise.
+        case servers
         case heartbeat
     }
 
@@ -18,18 +20,19 @@ final class Listener: Sendable {
         /// The newest revision that was sent or waits, by which older records are told apart.
         var revisions: [VMID: UInt64] = [:]
         var devices = false
+        var servers = false
         var ready: ServerSentEvent?
         var heartbeat = false
     }
 
-    let device: DeviceID
+    let caller: Caller
     /// Says that something waits; several say it once. Ends with `close`.
     let signals: AsyncStream<Void>
     private let signal: AsyncStream<Void>.Continuation
     private let waiting = Mutex(Waiting())
 
-    init(device: DeviceID) {
-        self.device = device
+    init(_ caller: Caller) {
+        self.caller = caller
         (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -40,6 +43,16 @@ final class Listener: Sendable {
             waiting.revisions[vm] = revision
             if waiting.vms.updateValue(message, forKey: vm) == nil { waiting.order.append(vm) }
         }
+        signal.yield()
+    }
+
+    /// Whether it has heard of `vm`.
+    func knows(_ vm: VMID) -> Bool { waiting.withLock { $0.revisions[vm] != nil } }
+
+    var known: Set<VMID> { waiting.withLock { Set($0.revisions.keys) } }
+
+    func offerServers() {
+        waiting.withLock { $0.servers = true }
         signal.yield()
     }
 
@@ -64,6 +77,7 @@ final class Listener: Sendable {
         waiting.withLock { waiting in
             var items = waiting.order.compactMap { waiting.vms[$0].map(Item.message) }
             if waiting.devices { items.append(.devices) }
+            if waiting.servers { items.append(.servers) }
             if let ready = waiting.ready { items.append(.message(ready)) }
             if waiting.heartbeat, items.isEmpty { items.append(.heartbeat) }
             waiting = Waiting(revisions: waiting.revisions)

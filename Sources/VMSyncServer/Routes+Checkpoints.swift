@@ -27,18 +27,20 @@ extension Routes {
             let limit = try number("limit", of: request) ?? UInt64(APILimits.checkpointPageMax)
             return try json(
                 try await service.checkpoints(
-                    of: context.named("vm"), after: Sequence(rawValue: after), limit: Int(clamping: limit)))
+                    of: context.named("vm"), for: context.caller(), after: Sequence(rawValue: after),
+                    limit: Int(clamping: limit)))
         }
         group.get(":sequence/pack") { request, context in
             guard let sequence = UInt64(try context.parameters.require("sequence")) else {
                 throw VMSyncError(.notFound, "a checkpoint has a number")
             }
-            let pack = try await service.pack(of: context.named("vm"), at: Sequence(rawValue: sequence))
+            let pack = try await service.pack(
+                of: context.named("vm"), for: context.caller(), at: Sequence(rawValue: sequence))
             return try response(pack, range: request.headers[.range])
         }
     }
 
-    private func number(_ name: String, of request: Request) throws(VMSyncError) -> UInt64? {
+    func number(_ name: String, of request: Request) throws(VMSyncError) -> UInt64? {
         guard let text = request.uri.queryParameters[name[...]] else { return nil }
         guard let number = UInt64(text) else { throw VMSyncError(.invalidInput, "\(name) must be a whole number") }
         return number

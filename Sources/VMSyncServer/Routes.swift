@@ -12,28 +12,31 @@ struct Routes {
     /// All routes of `/api/v1`.
     func router() -> Router<SyncContext> {
         let router = Router(context: SyncContext.self)
-        router.add(middleware: Problems(service: service))
+        router.add(middleware: Problems())
         let open = router.group("api/v1")
         open.get("healthz") { _, _ in try json(Health()) }
-        open.post("join") { request, _ in try json(try await service.join(request.message())) }
-        let known = open.group().add(middleware: Authentication(service: service))
+        addAccounts(open)
+        let known = open.group().add(middleware: MembersOnly(service: service))
+        addRoster(known)
         addDevices(known)
         addChunks(known)
         addVMs(known.group("vms"))
         addCheckpoints(known.group("vms/:vm/checkpoints"))
         addSwitches(known.group("vms/:vm/switches"))
         known.get("events") { request, context in
-            EventStream(service: service, heartbeat: heartbeat, device: try context.caller()).response(to: request)
+            EventStream(service: service, heartbeat: heartbeat, caller: try context.caller()).response(to: request)
         }
         return router
     }
 
     private func addDevices(_ group: RouterGroup<SyncContext>) {
-        group.post("invitations") { _, _ in try json(try await service.invite()) }
-        group.get("devices") { _, _ in try json(DeviceList(devices: try await service.devices())) }
-        group.put("devices/self/capabilities") { request, context in
-            let body = try await request.body.collect(upTo: APILimits.capabilitiesBytesMax)
-            try await service.setCapabilities(body, of: context.caller())
+        group.get("servers") { _, _ in try json(try await service.servers()) }
+        group.get("devices") { _, context in
+            try json(DeviceList(devices: try await service.devices(for: context.caller())))
+        }
+        group.put("devices/self/profile") { request, context in
+            let body = try await request.body.collect(upTo: APILimits.profileBytesMax)
+            try await service.setProfile(body, of: context.caller())
             return noContent
         }
     }
@@ -54,16 +57,23 @@ struct Routes {
     }
 
     private func addVMs(_ group: RouterGroup<SyncContext>) {
-        group.post { request, _ in try json(try await service.create(request.message())) }
-        group.get { _, _ in try json(VMList(vms: try await service.vms())) }
-        group.get(":vm") { _, context in try json(try await service.vm(context.named("vm"))) }
-        group.get(":vm/chunks") { _, context in try json(try await service.chunks(of: context.named("vm"))) }
+        group.post { request, context in
+            try json(try await service.create(request.message(), by: context.caller()))
+        }
+        group.get { _, context in try json(VMList(vms: try await service.vms(for: context.caller()))) }
+        group.get(":vm") { _, context in
+            try json(service.record(of: try await service.stored(context.named("vm"), for: context.caller())))
+        }
+        group.get(":vm/chunks") { _, context in
+            try json(try await service.chunks(of: context.named("vm"), for: context.caller()))
+        }
         group.delete(":vm") { _, context in
-            try await service.delete(context.named("vm"))
+            try await service.delete(context.named("vm"), by: context.caller())
             return noContent
         }
-        group.post(":vm/lease") { _, context in
-            try json(try await service.acquireLease(context.named("vm"), by: context.caller()))
+        group.post(":vm/lease") { request, context in
+            try json(
+                try await service.acquireLease(context.named("vm"), request.message(), by: context.caller()))
         }
         group.delete(":vm/lease") { request, context in
             try await service.releaseLease(context.named("vm"), request.message(), by: context.caller())
@@ -74,11 +84,12 @@ struct Routes {
     private func addSwitches(_ group: RouterGroup<SyncContext>) {
         group.post { request, context in
             let message = try await request.message(SwitchRequest.self)
-            return try json(try await service.requestSwitch(context.named("vm"), to: message.to))
+            return try json(
+                try await service.requestSwitch(context.named("vm"), to: message.to, by: context.caller()))
         }
         answer(group, "ready") { .ready(at: try await $0.message(ReadyReport.self).sequence) }
-        answer(group, "refuse") { .refuse(try await $0.message()) }
-        answer(group, "fail") { .fail(try await $0.message()) }
+        answer(group, "refuse") { .refuse(try await $0.message(ReasonReport.self).reason) }
+        answer(group, "fail") { .fail(try await $0.message(ReasonReport.self).reason) }
         answer(group, "done") { _ in .done }
         answer(group, "report") { .report(try await $0.message(StepReport.self).steps) }
     }

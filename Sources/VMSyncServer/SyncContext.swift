@@ -7,18 +7,31 @@ import VMSyncCore
 /// The name of a header.
 typealias HeaderName = HTTPFields.Element.Name
 
+/// A member of an account.
+struct Caller: Sendable, Hashable {
+    let device: DeviceID
+    let account: ContentHash
+}
+
 /// One request on its way through the routes.
 struct SyncContext: RequestContext {
     var coreContext: CoreRequestContextStorage
-    /// Who asks; nil only where nobody needs to be known.
-    var device: DeviceID?
+    private let channel: any Channel
+    /// Who asks, where only members may.
+    fileprivate(set) var member: Caller?
 
-    init(source: Source) { coreContext = .init(source: source) }
+    init(source: Source) {
+        coreContext = .init(source: source)
+        channel = source.channel
+    }
+
+    /// The device at the other end, by its certificate. Whose it is isn't known.
+    func device() async throws -> DeviceID { try await PinnedTLS.peer(of: channel) }
 
     /// Who asks.
-    func caller() throws(VMSyncError) -> DeviceID {
-        guard let device else { throw VMSyncError(.unauthorized, "this needs a token", hint: "vmsync join") }
-        return device
+    func caller() throws(VMSyncError) -> Caller {
+        guard let member else { throw VMSyncError(.bug, "a route for members doesn't ask for them") }
+        return member
     }
 
     /// A part of the path that names something.
@@ -38,26 +51,21 @@ struct StatusError: Error {
     let error: VMSyncError
 }
 
-/// Finds out who asks, before anything else is done.
-struct Authentication: RouterMiddleware {
+/// Lets members pass, and nobody else.
+struct MembersOnly: RouterMiddleware {
     let service: SyncService
 
     func handle(
         _ request: Request, context: SyncContext, next: (Request, SyncContext) async throws -> Response
     ) async throws -> Response {
-        guard let header = request.headers[.authorization], header.hasPrefix("Bearer ") else {
-            throw VMSyncError(.unauthorized, "this needs a token", hint: "vmsync join")
-        }
         var context = context
-        context.device = try await service.device(token: String(header.dropFirst("Bearer ".count)))
+        context.member = try await service.member(try await context.device())
         return try await next(request, context)
     }
 }
 
 /// Turns every error into a problem.
 struct Problems: RouterMiddleware {
-    let service: SyncService
-
     func handle(
         _ request: Request, context: SyncContext, next: (Request, SyncContext) async throws -> Response
     ) async throws -> Response {
@@ -70,16 +78,17 @@ struct Problems: RouterMiddleware {
         } catch let error as HTTPError where error.status == .notFound {
             return try response(Problem(VMSyncError(.notFound, "there is no \(request.method) \(request.uri.path)")))
         } catch let error as VMSyncError {
-            return try await response(Problem(known(error, context)))
+            return try response(Problem(known(error, context)))
         } catch {
-            return try await response(Problem(known(VMSyncError(error), context)))
+            return try response(Problem(known(VMSyncError(error), context)))
         }
     }
 
-    private func known(_ error: VMSyncError, _ context: SyncContext) async -> VMSyncError {
-        let status = Problem.status(of: error.code)
-        if status >= 500 { context.logger.error("a request failed", metadata: ["error": "\(error)"]) }
-        return status == 409 ? await service.worded(error) : error
+    private func known(_ error: VMSyncError, _ context: SyncContext) -> VMSyncError {
+        if Problem.status(of: error.code) >= 500 {
+            context.logger.error("a request failed", metadata: ["error": "\(error)"])
+        }
+        return error
     }
 
     private func response(_ problem: Problem) throws -> Response {

@@ -1,19 +1,24 @@
+import Foundation
 import Hummingbird
+import HummingbirdTLS
 import Logging
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
 import VMSyncAPI
 import VMSyncCore
+import VMSyncSecrets
 import VMSyncStore
 
 /// The sync server: its stores, an address, and a service that runs until it is stopped.
 package struct SyncServer: Service {
     package struct Configuration: Sendable {
-        /// A loopback address, as `127.0.0.1` or `::1`.
+        /// As `127.0.0.1`, `::1` or `0.0.0.0`.
         package var address: String
         /// 0 for any free port.
         package var port: Int
+        /// Where devices reach it, as `https://HOST:PORT`; nil for where it listens.
+        package var advertised: String?
         /// Where everything is kept.
         package var places: StorePlaces
         /// Variables that hold the credentials of an S3 store.
@@ -36,7 +41,7 @@ package struct SyncServer: Service {
 
     /// What is known once the server listens.
     package struct Listening: Sendable, Codable {
-        /// Such as `http://127.0.0.1:7430`.
+        /// Such as `https://127.0.0.1:7430/#…`: where the server is, and by what it is known.
         package let listening: String
         /// For the first device, if none has joined yet.
         package let invitation: String?
@@ -61,43 +66,56 @@ package struct SyncServer: Service {
     }
 
     /// Serves until its task is cancelled or its service group shuts down.
-    /// - Throws: `invalidInput` for an address that isn't loopback; `wrongState` if another server owns the data folder;
+    /// - Throws: `wrongState` if another server owns the data folder;
     ///   what opening the stores or binding the address throws.
     package func run() async throws {
-        let address = try loopback()
         let stores = try await ServerStores(
             configuration.places, credentials: configuration.environment, clock: clock)
         let result: Result<Void, any Error>
-        do { result = .success(try await serve(stores, at: address)) } catch { result = .failure(error) }
+        do { result = .success(try await serve(stores)) } catch { result = .failure(error) }
         try await stores.close()
         try result.get()
     }
 
-    private func serve(_ stores: ServerStores, at address: String) async throws {
+    private func serve(_ stores: ServerStores) async throws {
         let service = SyncService(
             metadata: stores.metadata, blobs: stores.blobs, events: EventHub(), logger: logger)
         let collector = GarbageCollector(metadata: stores.metadata, blobs: stores.blobs, logger: logger)
         // Nobody else is there: devices that seem to be, and blobs without a name, are what a crash has left.
         if stores.ownsMetadata { try await stores.metadata.allLeft() }
         if stores.ownsBlobs { try await collector.collect(olderThan: .zero) }
+        let keys = try DeviceKeys(
+            json: Data(
+                try await stores.metadata.serverKeys(
+                    orKeep: Array(try DeviceKeys(now: Date().timeIntervalSince1970).json()))))
         let feed = Task { await ChangeFeed(service: service).run() }
         let collection = Task { try await collector.run() }
         defer {
             feed.cancel()
             collection.cancel()
         }
-        try await serve(service, at: address)
+        let presence = ServerPresence(service: service)
+        let result: Result<Void, any Error>
+        do { result = .success(try await serve(service, keys, presence)) } catch { result = .failure(error) }
+        await presence.end()
+        try result.get()
     }
 
-    private func serve(_ service: SyncService, at address: String) async throws {
+    private func serve(_ service: SyncService, _ keys: DeviceKeys, _ presence: ServerPresence) async throws {
         let silence = TimeAmount(configuration.silenceMax)
+        let address = configuration.address == "localhost" ? "127.0.0.1" : configuration.address
         let application = Application(
             router: Routes(service: service, heartbeat: configuration.heartbeat).router(),
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [IdleStateHandler(allTimeout: silence), SilenceHandler()])),
+            server: try .tls(
+                .http1(
+                    configuration: .init(
+                        additionalChannelHandlers: [IdleStateHandler(allTimeout: silence), SilenceHandler()])),
+                configuration: TLSChannelConfiguration(
+                    tlsConfiguration: try PinnedTLS.server(keys),
+                    // Whoever comes is known by the hash of his certificate, and what he may do is decided then.
+                    customVerificationCallback: { _, verdict in verdict.succeed(.certificateVerified) })),
             configuration: .init(address: .hostname(address, port: configuration.port), serverName: "vmsync"),
-            onServerRunning: { await announce($0, service) }, logger: logger)
+            onServerRunning: { await announce($0, service, keys.id, presence) }, logger: logger)
         do {
             try await application.run()
         } catch let error as IOError {
@@ -107,30 +125,23 @@ package struct SyncServer: Service {
         }
     }
 
-    private func announce(_ channel: any Channel, _ service: SyncService) async {
-        let host = channel.localAddress?.ipAddress ?? configuration.address
-        let port = channel.localAddress?.port ?? configuration.port
+    private func announce(
+        _ channel: any Channel, _ service: SyncService, _ id: DeviceID, _ presence: ServerPresence
+    ) async {
+        let here = ServerAddress(
+            host: channel.localAddress?.ipAddress ?? configuration.address,
+            port: channel.localAddress?.port ?? configuration.port, id: id)
         var invitation: String?
         do {
-            if try await service.devices().isEmpty { invitation = try await service.invite().invitation }
+            if try await !service.metadata.hasAccounts() {
+                invitation = try await SyncService.invite(to: service.metadata).invitation
+            }
         } catch {
             logger.error("no first invitation", metadata: ["error": "\(error)"])
         }
-        let url = "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
-        await onListening(Listening(listening: url, invitation: invitation))
-    }
-
-    /// The address, if it is one that only this machine can reach.
-    private func loopback() throws(VMSyncError) -> String {
-        let text = configuration.address == "localhost" ? "127.0.0.1" : configuration.address
-        guard text == "::1" || (text.hasPrefix("127.") && (try? SocketAddress(ipAddress: text, port: 0)) != nil) else {
-            throw VMSyncError(
-                .invalidInput,
-                "the server listens on loopback only, not on \(text): it has no TLS yet, and checkpoints hold the "
-                    + "guest's memory with all its passwords",
-                hint: "listen on 127.0.0.1, and reach it through: ssh -L")
-        }
-        return text
+        let url = configuration.advertised ?? here.url
+        await presence.begin(url)
+        await onListening(Listening(listening: "\(url)/#\(id)", invitation: invitation))
     }
 
     /// Makes an invitation in a store, also while a server runs on it.

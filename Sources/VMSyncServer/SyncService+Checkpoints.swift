@@ -18,21 +18,21 @@ extension SyncService {
     /// 1. the pack becomes durable, 2. one transaction decides and makes it the head, 3. everybody hears of it. A crash
     /// before 2 leaves garbage and the old head; after it the new head, and the device repeats a commit without answer.
     func commit(
-        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, pack: OfferedPack
+        _ offer: CommitOffer, to vm: VMID, by caller: Caller, pack: OfferedPack
     ) async throws -> CheckpointRecord {
-        if let record = try await foresee(offer, to: vm, by: device) { return record }
+        if let record = try await foresee(offer, to: vm, by: caller) { return record }
         switch pack {
         case .chunks(let hashes):
             guard hashes.count <= APILimits.packChunksMax else {
                 throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packChunksMax) chunks")
             }
-            return try await decide(offer, to: vm, by: device, place: .chunks(hashes)).get().record
-        case .whole(let bytes): return try await commit(offer, to: vm, by: device, whole: try await bytes())
+            return try await decide(offer, to: vm, by: caller, place: .chunks(hashes)).get().record
+        case .whole(let bytes): return try await commit(offer, to: vm, by: caller, whole: try await bytes())
         }
     }
 
     private func commit(
-        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, whole pack: ByteBuffer
+        _ offer: CommitOffer, to vm: VMID, by caller: Caller, whole pack: ByteBuffer
     ) async throws -> CheckpointRecord {
         guard UInt64(pack.readableBytes) == offer.size else {
             throw VMSyncError(.corrupt, "the pack has \(pack.readableBytes) bytes, announced were \(offer.size)")
@@ -40,7 +40,7 @@ extension SyncService {
         let blob = BlobID.random()
         try await blobs.put(blob, pack, hash: offer.checksum)
         try Self.faultPoint("after-blob-durable", offer)
-        let outcome = try await decide(offer, to: vm, by: device, place: .blob(blob))
+        let outcome = try await decide(offer, to: vm, by: caller, place: .blob(blob))
         if case .success(.accepted(let record)) = outcome { return record }
         // Refused or repeated: certainly nothing names this blob. After any other failure it might be named, so then it
         // is left for the garbage collection to judge.
@@ -50,30 +50,30 @@ extension SyncService {
 
     /// The refusal or the repetition that the offer would meet, before its bytes are taken.
     private func foresee(
-        _ offer: CommitOffer, to vm: VMID, by device: DeviceID
+        _ offer: CommitOffer, to vm: VMID, by caller: Caller
     ) async throws -> CheckpointRecord? {
-        let stored = try await stored(vm)
+        let stored = try await stored(vm, for: caller)
         let known = try await metadata.checkpoint(of: vm, at: offer.sequence)?.record
         var lease = stored.lease
         // Any time will do: the switch was settled as the lease was read, and what is decided here is thrown away.
-        let decision = try lease.commit(offer, by: device, known: known, at: stored.created)
+        let decision = try lease.commit(offer, by: caller.device, known: known, at: stored.created)
         guard case .repeated(let record) = decision else { return nil }
         return record
     }
 
     private func decide(
-        _ offer: CommitOffer, to vm: VMID, by device: DeviceID, place: PackPlace
+        _ offer: CommitOffer, to vm: VMID, by caller: Caller, place: PackPlace
     ) async throws -> Result<CommitDecision, VMSyncError> {
         let content = CommitContent(sequence: offer.sequence, place: place)
         let (outcome, stored) = try await metadata.change(vm, commit: content) { lease, context in
             let outcome = Result { () throws(VMSyncError) in
-                try lease.commit(offer, by: device, known: context.known, at: context.now)
+                try lease.commit(offer, by: caller.device, known: context.known, at: context.now)
             }
             try Self.faultPoint("before-metadata", offer)
             return outcome
         }
         try Self.faultPoint("after-metadata", offer)
-        try events.publish(record(of: stored))
+        try publish(stored)
         return outcome
     }
 
@@ -83,14 +83,17 @@ extension SyncService {
         if case .move = offer.then { try Fault.point("server-switch-\(step)") }
     }
 
-    func checkpoints(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> CheckpointList {
-        _ = try await stored(vm)
+    func checkpoints(of vm: VMID, for caller: Caller, after sequence: Sequence, limit: Int) async throws
+        -> CheckpointList
+    {
+        _ = try await stored(vm, for: caller)
         let limit = max(0, min(limit, APILimits.checkpointPageMax))
         return CheckpointList(checkpoints: try await metadata.checkpoints(of: vm, after: sequence, limit: limit))
     }
 
     /// The checkpoint and where its pack is.
-    func pack(of vm: VMID, at sequence: Sequence) async throws -> StoredCheckpoint {
+    func pack(of vm: VMID, for caller: Caller, at sequence: Sequence) async throws -> StoredCheckpoint {
+        _ = try await stored(vm, for: caller)
         guard let found = try await metadata.checkpoint(of: vm, at: sequence) else {
             throw VMSyncError(.notFound, "there is no checkpoint \(sequence) of VM \(vm)")
         }

@@ -1,4 +1,3 @@
-import Crypto
 import Foundation
 import NIOCore
 import VMSyncAPI
@@ -6,47 +5,37 @@ import VMSyncCore
 import VMSyncStore
 
 extension SyncService {
-    /// How long an invitation can be used.
-    static let invitationLifetime: Duration = .seconds(24 * 60 * 60)
-
-    func invite() async throws -> Invitation { try await Self.invite(to: metadata) }
-
-    /// Adds an invitation to a store, also that of a server in another process.
-    static func invite(to metadata: some MetadataStore) async throws -> Invitation {
-        let code = InvitationCode.random()
-        return Invitation(
-            invitation: code.text, expires: try await metadata.invite(code.hash, lifetime: invitationLifetime))
-    }
-
-    func join(_ request: JoinRequest) async throws -> JoinAnswer {
-        let name = try Name.checked(request.name, of: "device")
-        guard request.platform.count <= APILimits.platformLengthMax else {
-            throw VMSyncError(.invalidInput, "a platform has at most \(APILimits.platformLengthMax) letters")
-        }
-        let token = Token.random()
-        let device = try await metadata.join(
-            .random(), name: name, platform: request.platform, token: token.hash,
-            invitation: InvitationCode(typed: request.invitation).hash)
-        events.publishDevices()
-        return JoinAnswer(device: record(of: device), token: token.text)
-    }
-
-    /// The device that has this token.
-    func device(token: String) async throws -> DeviceID {
-        guard let device = try await metadata.device(token: Token(text: token).hash) else {
+    /// - Throws: `unauthorized` unless the device is a member of an account.
+    func member(_ device: DeviceID) async throws -> Caller {
+        guard let membership = try await metadata.membership(of: device) else {
             throw VMSyncError(.unauthorized, "the server does not know this device", hint: "vmsync join")
         }
-        return device
+        guard membership.isMember else {
+            throw VMSyncError(
+                .unauthorized, "this device was revoked", hint: "to use it again, join with another --state folder")
+        }
+        return Caller(device: device, account: membership.account)
     }
 
-    func devices() async throws -> [DeviceRecord] { try await metadata.devices().map(record(of:)) }
+    /// - Throws: `unauthorized` if the caller isn't among them any more.
+    func devices(for caller: Caller) async throws -> [DeviceRecord] {
+        let devices = try await metadata.devices(of: caller.account)
+        guard devices.contains(where: { $0.id == caller.device }) else {
+            throw VMSyncError(.unauthorized, "this device was revoked")
+        }
+        return devices.map {
+            DeviceRecord(
+                id: $0.id, joined: $0.joined, lastSeen: $0.lastSeen, connected: $0.isConnected,
+                profile: $0.profile.map { Data($0) })
+        }
+    }
 
-    /// Keeps what the device tells of itself. It is read as JSON only to know that others can.
-    func setCapabilities(_ json: ByteBuffer, of device: DeviceID) async throws {
-        _ = try WireJSON.decode(JSONValue.self, from: json, failing: .invalidInput)
-        try await metadata.setCapabilities(String(buffer: json), of: device)
+    func setProfile(_ profile: ByteBuffer, of caller: Caller) async throws {
+        try await metadata.setProfile(Array(buffer: profile), of: caller.device)
         events.publishDevices()
     }
+
+    func servers() async throws -> ServerList { ServerList(urls: try await metadata.servers()) }
 
     /// The device listens here; said again with each heartbeat.
     func arrived(_ device: DeviceID) async throws {
@@ -56,14 +45,5 @@ extension SyncService {
     func left(_ device: DeviceID) async throws {
         try await metadata.left(device, from: id)
         events.publishDevices()
-    }
-
-    private func record(of device: StoredDevice) -> DeviceRecord {
-        DeviceRecord(
-            id: device.id, name: device.name, platform: device.platform, joined: device.joined,
-            lastSeen: device.lastSeen, connected: device.isConnected,
-            capabilities: device.capabilities.flatMap {
-                try? JSONDecoder().decode(JSONValue.self, from: Data($0.utf8))
-            })
     }
 }

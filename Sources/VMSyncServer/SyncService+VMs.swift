@@ -34,39 +34,41 @@ extension SyncService {
 
     // MARK: VMs
 
-    func create(_ request: CreateVMRequest) async throws -> VMRecord {
-        let name = try Name.checked(request.name, of: "VM")
-        guard request.definition.count <= APILimits.definitionBytesMax else {
-            throw VMSyncError(.invalidInput, "a definition has at most \(APILimits.definitionBytesMax) bytes")
+    func create(_ request: CreateVMRequest, by caller: Caller) async throws -> VMRecord {
+        guard request.description.count <= APILimits.descriptionBytesMax else {
+            throw VMSyncError(.invalidInput, "a description has at most \(APILimits.descriptionBytesMax) bytes")
         }
         guard request.chunks.count <= APILimits.vmChunksMax else {
             throw VMSyncError(.invalidInput, "a VM has at most \(APILimits.vmChunksMax) chunks")
         }
         let stored = try await metadata.create(
-            NewVM(id: request.id, name: name, definition: [UInt8](request.definition), chunks: request.chunks))
-        let record = record(of: stored)
-        try events.publish(record)
-        return record
+            NewVM(
+                id: request.id, account: caller.account, description: [UInt8](request.description),
+                chunks: request.chunks))
+        try publish(stored)
+        return record(of: stored)
     }
 
-    func vms() async throws -> [VMRecord] { try await metadata.vms().map(record(of:)) }
+    func vms(for caller: Caller) async throws -> [VMRecord] {
+        try await metadata.vms(of: caller.account).map(record(of:))
+    }
 
-    func vm(_ id: VMID) async throws -> VMRecord { record(of: try await stored(id)) }
-
-    func stored(_ id: VMID) async throws -> StoredVM {
-        guard let vm = try await metadata.vm(id) else {
+    /// The VM, if it is of the caller's account; to others there is none.
+    func stored(_ id: VMID, for caller: Caller) async throws -> StoredVM {
+        guard let vm = try await metadata.vm(id), vm.account == caller.account else {
             throw VMSyncError(.notFound, "there is no VM \(id)", hint: "vmsync list")
         }
         return vm
     }
 
-    func chunks(of vm: VMID) async throws -> HashList {
-        _ = try await stored(vm)
+    func chunks(of vm: VMID, for caller: Caller) async throws -> HashList {
+        _ = try await stored(vm, for: caller)
         return HashList(hashes: try await metadata.chunks(of: vm))
     }
 
     /// First the metadata, then the packs: what a crash leaves is garbage, never a checkpoint without bytes.
-    func delete(_ vm: VMID) async throws {
+    func delete(_ vm: VMID, by caller: Caller) async throws {
+        _ = try await stored(vm, for: caller)
         let packs = try await metadata.remove(vm) { try $0.checkDeletable() }
         try events.publish(deleted: vm)
         try await blobs.remove(packs)
@@ -74,38 +76,44 @@ extension SyncService {
 
     // MARK: Leases and switches
 
-    func acquireLease(_ vm: VMID, by device: DeviceID) async throws -> LeaseEpoch {
-        LeaseEpoch(epoch: try await change(vm) { lease, _ in try lease.acquire(by: device) })
+    func acquireLease(_ vm: VMID, _ request: LeaseRequest, by caller: Caller) async throws -> LeaseEpoch {
+        LeaseEpoch(
+            epoch: try await change(vm, by: caller) { lease, _ in
+                try lease.acquire(by: caller.device, force: request.force)
+            })
     }
 
-    func releaseLease(_ vm: VMID, _ body: LeaseEpoch, by device: DeviceID) async throws {
-        try await change(vm) { lease, _ in try lease.release(by: device, epoch: body.epoch) }
+    func releaseLease(_ vm: VMID, _ body: LeaseRelease, by caller: Caller) async throws {
+        guard body.word?.count ?? 0 <= APILimits.statementBytesMax else {
+            throw VMSyncError(.invalidInput, "a word of release has at most \(APILimits.statementBytesMax) bytes")
+        }
+        try await change(vm, by: caller) { lease, _ in
+            try lease.release(by: caller.device, epoch: body.epoch, word: body.word)
+        }
     }
 
-    func requestSwitch(_ vm: VMID, to target: DeviceID) async throws -> SwitchRecord {
-        guard try await metadata.devices().contains(where: { $0.id == target }) else {
+    func requestSwitch(_ vm: VMID, to target: DeviceID, by caller: Caller) async throws -> SwitchRecord {
+        guard try await metadata.devices(of: caller.account).contains(where: { $0.id == target }) else {
             throw VMSyncError(.notFound, "there is no device \(target)", hint: "vmsync devices")
         }
-        return try await change(vm) { lease, context in
+        return try await change(vm, by: caller) { lease, context in
             try lease.requestSwitch(.random(), to: target, at: context.now)
         }
     }
 
     func answer(
-        _ answer: SwitchAnswer, to id: SwitchID, of vm: VMID, by device: DeviceID
+        _ answer: SwitchAnswer, to id: SwitchID, of vm: VMID, by caller: Caller
     ) async throws -> SwitchRecord {
         try check(answer)
-        return try await change(vm) { lease, _ in try lease.answer(answer, to: id, by: device) }
+        return try await change(vm, by: caller) { lease, _ in try lease.answer(answer, to: id, by: caller.device) }
     }
 
     private func check(_ answer: SwitchAnswer) throws(VMSyncError) {
         switch answer {
         case .ready, .done: break
         case .refuse(let reason), .fail(let reason):
-            for text in [reason.code.rawValue, reason.message, reason.hint ?? "", reason.device ?? ""] {
-                guard text.utf8.count <= APILimits.reasonLengthMax else {
-                    throw VMSyncError(.invalidInput, "a reason has at most \(APILimits.reasonLengthMax) bytes")
-                }
+            guard reason.count <= APILimits.reasonBytesMax else {
+                throw VMSyncError(.invalidInput, "a reason has at most \(APILimits.reasonBytesMax) bytes")
             }
         case .report(let steps):
             for (name, milliseconds) in steps {

@@ -15,7 +15,7 @@ final class SyncService: Sendable {
     let events: EventHub
     let logger: Logger
     /// Tells this server from others on the same store.
-    let id = ServerID.random()
+    let id = ServerRun.random()
 
     init(metadata: any MetadataStore, blobs: any BlobStore, events: EventHub, logger: Logger) {
         self.metadata = metadata
@@ -26,27 +26,20 @@ final class SyncService: Sendable {
 
     /// Lets a decision change the lease of `vm`, and tells everybody if it did.
     func change<Answer: Sendable>(
-        _ vm: VMID, decide: @escaping @Sendable (inout LeaseState, DecisionContext) throws -> Answer
+        _ vm: VMID, by caller: Caller,
+        decide: @escaping @Sendable (inout LeaseState, DecisionContext) throws -> Answer
     ) async throws -> Answer {
+        _ = try await stored(vm, for: caller)
         let (answer, stored) = try await metadata.change(vm, commit: nil, decide: decide)
         // A record that was published before goes no further, so nothing is sent when nothing changed.
-        try events.publish(record(of: stored))
+        try publish(stored)
         return answer
     }
 
     func record(of vm: StoredVM) -> VMRecord {
-        VMRecord(
-            name: vm.name, definition: Data(vm.definition), lease: vm.lease, created: vm.created,
-            revision: vm.revision)
+        VMRecord(description: Data(vm.description), lease: vm.lease, created: vm.created, revision: vm.revision)
     }
 
-    /// The policy knows devices by id; a person knows them by name.
-    func worded(_ error: VMSyncError) async -> VMSyncError {
-        guard let devices = try? await metadata.devices() else { return error }
-        var worded = error
-        for device in devices {
-            worded.message = worded.message.replacingOccurrences(of: device.id.rawValue, with: device.name)
-        }
-        return worded
-    }
+    /// Tells the devices of the VM's account how it is now.
+    func publish(_ vm: StoredVM) throws { try events.publish(record(of: vm), to: vm.account) }
 }

@@ -2,28 +2,84 @@ import VMSyncCore
 import VMSyncPolicy
 
 /// One run of a sync server; several may share a store. Its form is that of `Identifier`.
-package struct ServerID: Hashable, Sendable, CustomStringConvertible, RawRepresentable {
+package struct ServerRun: Hashable, Sendable, CustomStringConvertible, RawRepresentable {
     package let rawValue: String
     package init?(rawValue: String) {
         guard Identifier.isValid(rawValue) else { return nil }
         self.rawValue = rawValue
     }
-    package static func random() -> ServerID { ServerID(unchecked: Identifier.random()) }
+    package static func random() -> ServerRun { ServerRun(unchecked: Identifier.random()) }
     private init(unchecked rawValue: String) { self.rawValue = rawValue }
     package var description: String { rawValue }
 }
 
-/// A device as it is stored.
+/// A device of an account, as it is stored.
 package struct StoredDevice: Hashable, Sendable {
     package let id: DeviceID
-    package let name: String
-    package let platform: String
-    /// JSON text of the device's own making, if it told what it can.
-    package let capabilities: String?
+    /// What the device tells of itself; only devices read it.
+    package let profile: [UInt8]?
     package let joined: Timestamp
     package let lastSeen: Timestamp
     /// Whether it has lately been there, at any of the servers.
     package let isConnected: Bool
+}
+
+/// Whose a device is.
+package struct Membership: Hashable, Sendable {
+    package let account: ContentHash
+    /// False for one that was revoked.
+    package let isMember: Bool
+}
+
+/// A device that asks to become a member of an account.
+package struct Application: Hashable, Sendable {
+    package let device: DeviceID
+    /// Its public identity, as JSON.
+    package let identity: [UInt8]
+    /// The hash of the ticket that it came with, and its proof that it has the rest of the code.
+    package let ticket: ContentHash?
+    package let proof: [UInt8]?
+
+    package init(device: DeviceID, identity: [UInt8], ticket: ContentHash?, proof: [UInt8]?) {
+        self.device = device
+        self.identity = identity
+        self.ticket = ticket
+        self.proof = proof
+    }
+}
+
+/// An application, and what has become of it.
+package struct StoredApplication: Hashable, Sendable {
+    package let application: Application
+    /// The account that it was admitted to.
+    package let account: ContentHash?
+    /// What the member that admitted it says to it.
+    package let welcome: [UInt8]?
+}
+
+/// What a new entry does to the list of an account's devices.
+package enum RosterEffect: Hashable, Sendable {
+    /// With what is said to the device.
+    case admit(DeviceID, welcome: [UInt8]?)
+    case revoke(DeviceID)
+    /// The device comes in, and the account has another recovery key from here on.
+    case recover(DeviceID, recovery: ContentHash)
+    case renew(recovery: ContentHash)
+}
+
+/// A key for somebody; the content is read by devices only.
+package struct StoredGrant: Hashable, Sendable {
+    package let subject: String
+    package let generation: UInt32
+    package let recipient: String
+    package let content: [UInt8]
+
+    package init(subject: String, generation: UInt32, recipient: String, content: [UInt8]) {
+        self.subject = subject
+        self.generation = generation
+        self.recipient = recipient
+        self.content = content
+    }
 }
 
 /// A chunk and where its bytes are.
@@ -43,14 +99,15 @@ package struct StoredChunk: Hashable, Sendable {
 /// A VM to be created.
 package struct NewVM: Sendable {
     package let id: VMID
-    package let name: String
-    package let definition: [UInt8]
+    package let account: ContentHash
+    /// Encrypted.
+    package let description: [UInt8]
     package let chunks: [ContentHash]
 
-    package init(id: VMID, name: String, definition: [UInt8], chunks: [ContentHash]) {
+    package init(id: VMID, account: ContentHash, description: [UInt8], chunks: [ContentHash]) {
         self.id = id
-        self.name = name
-        self.definition = definition
+        self.account = account
+        self.description = description
         self.chunks = chunks
     }
 }
@@ -58,8 +115,9 @@ package struct NewVM: Sendable {
 /// A VM as it is stored, its lease settled at the time of reading.
 package struct StoredVM: Hashable, Sendable {
     package let id: VMID
-    package let name: String
-    package let definition: [UInt8]
+    package let account: ContentHash
+    /// Encrypted.
+    package let description: [UInt8]
     package let created: Timestamp
     /// Rises with every change.
     package let revision: UInt64
@@ -110,6 +168,7 @@ package enum StoreChange: Sendable, Hashable {
     /// A VM is new, another one than before, or gone.
     case vm(VMID)
     case devices
+    case servers
     /// Any of it may have changed without a word.
     case everything
 }

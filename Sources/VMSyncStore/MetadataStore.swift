@@ -7,33 +7,84 @@ import VMSyncPolicy
 /// several servers on one store agree. A call that throws `unavailable` may have happened all the same; all may be
 /// repeated. Every implementation passes the contract in `MetadataStoreContract` of the tests.
 package protocol MetadataStore: Sendable {
-    // MARK: Devices
+    // MARK: Servers
+
+    /// The keys of the servers on this store.
+    /// - Parameter fresh: what to keep if there are none yet.
+    func serverKeys(orKeep fresh: [UInt8]) async throws -> [UInt8]
+
+    /// This server is there, at `url`. Counts for `SQLMetadataStore.presenceMax`.
+    func serverArrived(_ server: ServerRun, url: String) async throws
+    func serverLeft(_ server: ServerRun) async throws
+
+    /// The addresses of the servers that are there, sorted.
+    func servers() async throws -> [String]
+
+    // MARK: Accounts
 
     /// Keeps an invitation by the hash of its code, for `lifetime`.
+    /// - Parameter account: that it leads to; nil if it is for a new one.
     /// - Returns: when it expires.
-    func invite(_ code: ContentHash, lifetime: Duration) async throws -> Timestamp
+    func invite(_ code: ContentHash, to account: ContentHash?, lifetime: Duration) async throws -> Timestamp
 
-    /// Uses up the invitation and adds the device, or neither.
-    /// - Throws: `unauthorized` if the invitation is unknown, used or expired; `alreadyExists` if the name is taken.
-    func join(
-        _ device: DeviceID, name: String, platform: String, token: ContentHash, invitation: ContentHash
-    ) async throws -> StoredDevice
+    /// Whether anybody has an account here.
+    func hasAccounts() async throws -> Bool
 
-    /// The device whose token has this hash.
-    func device(token: ContentHash) async throws -> DeviceID?
+    /// Uses up the invitation and makes the account with its first device, or neither. The same again is no error.
+    /// - Parameters:
+    ///   - entry: the first of its list of devices; the account's id is the hash of it.
+    ///   - recovery: the hash of its recovery identity.
+    /// - Throws: `unauthorized` if the invitation is unknown, used or expired; `alreadyExists` if the device has one.
+    func found(
+        _ account: ContentHash, by device: DeviceID, entry: [UInt8], recovery: ContentHash, invitation: ContentHash
+    ) async throws
 
-    /// All devices, in the order in which they joined.
-    func devices() async throws -> [StoredDevice]
+    /// The account whose recovery identity has this hash.
+    func account(recovery: ContentHash) async throws -> ContentHash?
+
+    /// The entries of the account's list of devices from number `first` on.
+    func roster(of account: ContentHash, from first: Int) async throws -> [[UInt8]]
+
+    /// Adds the entry with this number and what follows from it, or nothing. Whoever is admitted is a device from then on.
+    /// - Throws: `outOfOrder` unless the list has `number` entries.
+    func append(
+        _ entry: [UInt8], number: Int, to account: ContentHash, _ effect: RosterEffect, grants: [StoredGrant]
+    ) async throws
+
+    /// Keeps keys for their recipients, instead of what they had of the same subject and generation.
+    func add(_ grants: [StoredGrant], of account: ContentHash) async throws
+
+    /// All keys for `recipient`.
+    func grants(for recipient: String, of account: ContentHash) async throws -> [[UInt8]]
+
+    // MARK: Applications
+
+    /// Keeps an application for `lifetime`, instead of an earlier one of the device.
+    /// - Throws: `unauthorized` if its ticket is unknown, used or expired; `unavailable` if too many wait.
+    func apply(_ application: Application, lifetime: Duration) async throws
+
+    func application(of device: DeviceID) async throws -> StoredApplication?
+
+    /// Those that wait with a ticket of this account.
+    func applications(to account: ContentHash) async throws -> [Application]
+
+    // MARK: Devices
+
+    /// Whose the device is; nil if it was never admitted anywhere.
+    func membership(of device: DeviceID) async throws -> Membership?
+
+    /// The members of an account, in the order in which they joined.
+    func devices(of account: ContentHash) async throws -> [StoredDevice]
 
     /// - Throws: `notFound`.
-    func setCapabilities(_ json: String, of device: DeviceID) async throws
+    func setProfile(_ profile: [UInt8], of device: DeviceID) async throws
 
     /// The device is there, at this server. Counts for `SQLMetadataStore.presenceMax`, unless it leaves.
     /// - Returns: whether that is news.
     @discardableResult
-    func arrived(_ device: DeviceID, at server: ServerID) async throws -> Bool
+    func arrived(_ device: DeviceID, at server: ServerRun) async throws -> Bool
 
-    func left(_ device: DeviceID, from server: ServerID) async throws
+    func left(_ device: DeviceID, from server: ServerRun) async throws
 
     /// No server is there but the one that asks, so no device is either.
     func allLeft() async throws
@@ -52,13 +103,13 @@ package protocol MetadataStore: Sendable {
     // MARK: VMs
 
     /// Adds a VM; the same VM again is given back as it is.
-    /// - Throws: `alreadyExists` if id or name is taken by another; `wrongState` if a chunk isn't known.
+    /// - Throws: `alreadyExists` if the id is taken by another; `wrongState` if a chunk isn't known.
     func create(_ vm: NewVM) async throws -> StoredVM
 
     func vm(_ id: VMID) async throws -> StoredVM?
 
-    /// All VMs, in the order of their names.
-    func vms() async throws -> [StoredVM]
+    /// All VMs of an account, the oldest first.
+    func vms(of account: ContentHash) async throws -> [StoredVM]
 
     /// The chunks a VM needs to begin with, sorted.
     func chunks(of vm: VMID) async throws -> [ContentHash]

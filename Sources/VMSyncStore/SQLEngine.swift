@@ -48,7 +48,7 @@ extension SQLTransaction {
     func run(_ sql: String) throws -> [SQLRow] { try run(sql, []) }
 
     /// The first row of the answer.
-    func first(_ sql: String, _ values: [SQLValue]) throws -> SQLRow? { try run(sql, values).first }
+    func first(_ sql: String, _ values: [SQLValue] = []) throws -> SQLRow? { try run(sql, values).first }
 }
 
 /// Where the two kinds of database differ.

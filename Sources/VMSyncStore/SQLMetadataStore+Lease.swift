@@ -31,14 +31,15 @@ extension SQLMetadataStore {
         if let record = lease.lastSwitch, record != before.lease.lastSwitch { try upsert(record, transaction) }
         let revision = before.revision + 1
         try transaction.run(
-            "UPDATE vm SET revision = ?, epoch = ?, holder = ?, head = ?, switch = ? WHERE id = ?",
+            "UPDATE vm SET revision = ?, epoch = ?, holder = ?, head = ?, switch = ?, release = ? WHERE id = ?",
             [
                 try .init(revision), try .init(lease.epoch), .init(lease.holder),
-                try lease.head.map { try .init($0.sequence) } ?? .null, .init(lease.lastSwitch?.id), .init(lease.vm),
+                try lease.head.map { try .init($0.sequence) } ?? .null, .init(lease.lastSwitch?.id),
+                lease.release.map { .bytes([UInt8]($0)) } ?? .null, .init(lease.vm),
             ])
         try transaction.announce(lease.vm)
         return StoredVM(
-            id: before.id, name: before.name, definition: before.definition, created: before.created,
+            id: before.id, account: before.account, description: before.description, created: before.created,
             revision: revision, lease: lease)
     }
 
@@ -52,12 +53,12 @@ extension SQLMetadataStore {
         }
         try transaction.run(
             """
-            INSERT INTO checkpoint (vm, sequence, epoch, device, kind, size, checksum, digest, created, blob)
+            INSERT INTO checkpoint (vm, sequence, epoch, device, kind, size, checksum, statement, created, blob)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .init(vm), try .init(record.sequence), try .init(record.epoch), .init(record.device),
-                .init(record.kind), try .init(record.size), .init(record.checksum), .text(record.digest),
+                .init(record.kind), try .init(record.size), .init(record.checksum), .bytes([UInt8](record.statement)),
                 .init(record.created), .init(blob),
             ])
         guard case .chunks(let hashes) = place else { return }
@@ -122,7 +123,7 @@ extension CheckpointRecord {
             sequence: Sequence(rawValue: try row.unsigned("sequence")),
             epoch: Epoch(rawValue: try row.unsigned("epoch")),
             device: try row.checked("device"), kind: try row.checked("kind"), size: try row.unsigned("size"),
-            checksum: try row.checked("checksum"), digest: try row.text("digest"),
+            checksum: try row.checked("checksum"), statement: Data(try row.bytes("statement")),
             created: try row.timestamp("created"))
     }
 }

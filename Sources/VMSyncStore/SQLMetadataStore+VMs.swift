@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 import VMSyncPolicy
 
@@ -6,30 +7,22 @@ extension SQLMetadataStore {
         try await engine.transaction(.write) { transaction in
             let now = try transaction.now()
             if let present = try Self.load(vm.id, at: now, transaction) {
-                guard present.name == vm.name, present.definition == vm.definition else {
+                guard present.account == vm.account, present.description == vm.description else {
                     throw VMSyncError(.alreadyExists, "there is already another VM \(vm.id)")
                 }
                 return present
             }
-            try Self.checkVMName(vm.name, transaction)
             try transaction.run(
-                "INSERT INTO vm (id, name, definition, created, revision, epoch) VALUES (?, ?, ?, ?, 1, 0)",
-                [.init(vm.id), .text(vm.name), .bytes(vm.definition), .init(now)])
+                "INSERT INTO vm (id, account, description, created, revision, epoch) VALUES (?, ?, ?, ?, 1, 0)",
+                [.init(vm.id), .init(vm.account), .bytes(vm.description), .init(now)])
             for chunk in Set(vm.chunks) {
                 _ = try Self.existing(chunk, transaction)
                 try transaction.run("INSERT INTO vm_chunk (vm, hash) VALUES (?, ?)", [.init(vm.id), .init(chunk)])
             }
             try transaction.announce(vm.id)
             return StoredVM(
-                id: vm.id, name: vm.name, definition: vm.definition, created: now, revision: 1,
+                id: vm.id, account: vm.account, description: vm.description, created: now, revision: 1,
                 lease: LeaseState(vm: vm.id))
-        }
-    }
-
-    private static func checkVMName(_ name: String, _ transaction: any SQLTransaction) throws {
-        let taken = try transaction.first("SELECT id FROM vm WHERE lower(name) = lower(?)", [.text(name)])
-        guard taken == nil else {
-            throw VMSyncError(.alreadyExists, "there is already a VM \"\(name)\"", hint: "choose another name")
         }
     }
 
@@ -46,10 +39,11 @@ extension SQLMetadataStore {
         try await engine.transaction(.read) { try Self.load(id, at: try $0.now(), $0) }
     }
 
-    package func vms() async throws -> [StoredVM] {
+    package func vms(of account: ContentHash) async throws -> [StoredVM] {
         try await engine.transaction(.read) { transaction in
             let now = try transaction.now()
-            return try transaction.run("SELECT * FROM vm ORDER BY lower(name)").map {
+            return try transaction.run("SELECT * FROM vm WHERE account = ? ORDER BY created, id", [.init(account)]).map
+            {
                 try Self.vm($0, at: now, transaction)
             }
         }
@@ -90,10 +84,11 @@ extension SQLMetadataStore {
         let id: VMID = try row.checked("id")
         var lease = LeaseState(
             vm: id, epoch: Epoch(rawValue: try row.unsigned("epoch")), holder: try row.checkedIfPresent("holder"),
-            head: try head(of: id, row, transaction), lastSwitch: try lastSwitch(row, transaction))
+            head: try head(of: id, row, transaction), lastSwitch: try lastSwitch(row, transaction),
+            release: try row.bytesIfPresent("release").map { Data($0) })
         lease.settle(at: now)
         return StoredVM(
-            id: id, name: try row.text("name"), definition: try row.bytes("definition"),
+            id: id, account: try row.checked("account"), description: try row.bytes("description"),
             created: try row.timestamp("created"), revision: try row.unsigned("revision"), lease: lease)
     }
 

@@ -52,6 +52,7 @@ package final class SQLMetadataStore: MetadataStore {
                 switch announcement {
                 case .gap: continuation.yield(.everything)
                 case .topic(devicesTopic): continuation.yield(.devices)
+                case .topic(serversTopic): continuation.yield(.servers)
                 case .topic(let text): if let vm = VMID(rawValue: text) { continuation.yield(.vm(vm)) }
                 }
             }
@@ -64,9 +65,12 @@ package final class SQLMetadataStore: MetadataStore {
 
 /// No id of a VM, for those have more letters.
 private let devicesTopic = "devices"
+private let serversTopic = "servers"
 
 extension SQLTransaction {
     func announce(_ vm: VMID) throws { try announce(vm.rawValue) }
 
     func announceDevices() throws { try announce(devicesTopic) }
+
+    func announceServers() throws { try announce(serversTopic) }
 }

@@ -36,6 +36,10 @@ struct SQLRow {
         return bytes
     }
 
+    func bytesIfPresent(_ column: String) throws(VMSyncError) -> [UInt8]? {
+        isNull(column) ? nil : try bytes(column)
+    }
+
     func integer(_ column: String) throws(VMSyncError) -> Int64 {
         guard case .integer(let number) = value(column) else { throw Self.damaged(column) }
         return number

@@ -43,29 +43,44 @@ enum SQLSchema {
         try transaction.run("INSERT INTO schema_version (version) VALUES (?)", [.integer(Int64(migrations.count))])
     }
 
-    /// As SQLite has it. Names compare without case, so that "Laptop" and "laptop" can't both be there.
+    /// As SQLite has it.
     private static let first = """
+        CREATE TABLE identity (number INTEGER PRIMARY KEY, keys BLOB NOT NULL) STRICT;
+        CREATE TABLE server (id TEXT PRIMARY KEY, url TEXT NOT NULL, seen INTEGER NOT NULL) STRICT;
+        CREATE TABLE account (id TEXT PRIMARY KEY, recovery TEXT NOT NULL UNIQUE, created INTEGER NOT NULL) STRICT;
         CREATE TABLE device (
-            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, name TEXT NOT NULL, platform TEXT NOT NULL,
-            token TEXT NOT NULL UNIQUE, capabilities TEXT, joined INTEGER NOT NULL, last_seen INTEGER NOT NULL
+            id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, account TEXT NOT NULL REFERENCES account(id),
+            member INTEGER NOT NULL, profile BLOB, joined INTEGER NOT NULL, last_seen INTEGER NOT NULL
         ) STRICT;
-        CREATE UNIQUE INDEX device_name ON device (lower(name));
+        CREATE INDEX device_account ON device (account);
+        CREATE TABLE roster (
+            account TEXT NOT NULL REFERENCES account(id), number INTEGER NOT NULL, entry BLOB NOT NULL,
+            PRIMARY KEY (account, number)
+        ) STRICT;
+        CREATE TABLE key_grant (
+            account TEXT NOT NULL REFERENCES account(id), subject TEXT NOT NULL, generation INTEGER NOT NULL,
+            recipient TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (account, recipient, subject, generation)
+        ) STRICT;
+        CREATE TABLE application (
+            device TEXT PRIMARY KEY, identity BLOB NOT NULL, ticket TEXT, proof BLOB, expires INTEGER NOT NULL,
+            account TEXT REFERENCES account(id), welcome BLOB
+        ) STRICT;
         CREATE TABLE presence (
             device TEXT NOT NULL REFERENCES device(id), server TEXT NOT NULL, seen INTEGER NOT NULL,
             PRIMARY KEY (device, server)
         ) STRICT;
         CREATE TABLE invitation (
-            code TEXT PRIMARY KEY, expires INTEGER NOT NULL, used_by TEXT REFERENCES device(id)
+            code TEXT PRIMARY KEY, account TEXT REFERENCES account(id), expires INTEGER NOT NULL, used_by TEXT
         ) STRICT;
         CREATE TABLE chunk (
             hash TEXT PRIMARY KEY, blob TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, created INTEGER NOT NULL
         ) STRICT;
         CREATE TABLE vm (
-            id TEXT PRIMARY KEY, name TEXT NOT NULL, definition BLOB NOT NULL,
-            created INTEGER NOT NULL, revision INTEGER NOT NULL,
-            epoch INTEGER NOT NULL, holder TEXT REFERENCES device(id), head INTEGER, switch TEXT
+            id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account(id), description BLOB NOT NULL,
+            created INTEGER NOT NULL, revision INTEGER NOT NULL, epoch INTEGER NOT NULL,
+            holder TEXT REFERENCES device(id), head INTEGER, switch TEXT, release BLOB
         ) STRICT;
-        CREATE UNIQUE INDEX vm_name ON vm (lower(name));
+        CREATE INDEX vm_account ON vm (account);
         CREATE TABLE vm_chunk (
             vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, hash TEXT NOT NULL REFERENCES chunk(hash),
             PRIMARY KEY (vm, hash)
@@ -74,7 +89,7 @@ enum SQLSchema {
         CREATE TABLE checkpoint (
             vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, sequence INTEGER NOT NULL,
             epoch INTEGER NOT NULL, device TEXT NOT NULL REFERENCES device(id), kind TEXT NOT NULL,
-            size INTEGER NOT NULL, checksum TEXT NOT NULL, digest TEXT NOT NULL, created INTEGER NOT NULL,
+            size INTEGER NOT NULL, checksum TEXT NOT NULL, statement BLOB NOT NULL, created INTEGER NOT NULL,
             blob TEXT UNIQUE, PRIMARY KEY (vm, sequence)
         ) STRICT;
         CREATE TABLE checkpoint_chunk (

@@ -4,10 +4,12 @@
     import Musl
 #endif
 import Foundation
+import Synchronization
 import VMSyncAPI
 import VMSyncCore
 import VMSyncDevice
 import VMSyncMachine
+import VMSyncSecrets
 
 /// A sync server and some devices on loopback, each a real process with a folder of its own. What `vmsync demo` and the
 /// end-to-end tests live in.
@@ -19,7 +21,10 @@ package actor Trial {
 
     package nonisolated let folder: String
     package nonisolated let program: String
-    package private(set) var url = ""
+    /// Where devices reach the server.
+    private var address: ServerAddress?
+    /// Where it listens.
+    private var listening: ServerAddress?
     private var invitation: String?
     private var server: ChildProcess?
     private var daemons: [String: ChildProcess] = [:]
@@ -27,6 +32,11 @@ package actor Trial {
     private let link: ShapedLink?
     private var relay: LinkRelay?
     private var farDevices: Set<String> = []
+    /// Of the account, as it was shown last.
+    package nonisolated let recoveryKey = Mutex("")
+
+    /// The address of the server, as a person passes it on.
+    package var url: String { address?.text ?? "" }
 
     /// - Parameter program: the `vmsync` to run.
     package init(program: String, link: ShapedLink? = nil) throws(VMSyncError) {
@@ -57,7 +67,7 @@ package actor Trial {
     /// Starts the server, on the port that it had before.
     /// - Parameter fault: what to plant, as in `Fault`.
     package func startServer(fault: String? = nil) async throws {
-        let port = url.split(separator: ":").last.map(String.init) ?? "0"
+        let port = listening?.port ?? 0
         let log = "\(folder)/server-\(Identifier.random().prefix(6)).log"
         let process = try start(
             ["server", "run", "--data", "\(folder)/server", "--listen", "127.0.0.1:\(port)", "--json"],
@@ -68,18 +78,14 @@ package actor Trial {
             return process.output.split(separator: "\n").first { $0.hasPrefix("{") }
         }
         let announced = try JSONDecoder().decode(Announcement.self, from: Data(first.utf8))
-        url = announced.listening
+        let here = try ServerAddress(announced.listening)
+        listening = here
+        address = here
         invitation = announced.invitation ?? invitation
-        if let link { url = try await reachOver(link) }
-    }
-
-    private func reachOver(_ link: ShapedLink) async throws -> String {
-        guard let port = url.split(separator: ":").last.flatMap({ Int($0) }) else {
-            throw VMSyncError(.bug, "the server listens on \(url)")
-        }
-        let relay = try await LinkRelay.start(on: link, to: port)
+        guard let link else { return }
+        let relay = try await LinkRelay.start(on: link, to: here.port)
         self.relay = relay
-        return relay.url
+        address = ServerAddress(host: relay.host, port: relay.port, id: here.id)
     }
 
     /// Starts `program` here or on the far side of the link.
@@ -127,7 +133,11 @@ package actor Trial {
                 try await client.post(ControlPath.invitations, as: Invitation.self).invitation
             }
         }
-        _ = try await DeviceIdentity.join(server: url, invitation: code, name: name, folders: folders(name))
+        let invitation = try InvitationCode(typed: code)
+        let joining = try Joining(server: url, name: name, folders: folders(name))
+        _ = try await joining.run(invitation.kind == .member ? .invited(invitation) : .founding(invitation)) { notice in
+            if case .recoveryKey(let key) = notice { self.recoveryKey.withLock { $0 = key.text } }
+        }
         joined.append(name)
         try await startDaemon(name, fault: fault, interval: interval, environment: environment)
     }

@@ -5,63 +5,6 @@ import VMSyncAPI
 import VMSyncCore
 import VMSyncDevice
 
-struct JoinCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "join", abstract: "Make this machine one of your devices.",
-        discussion: """
-            The server prints a first invitation when it starts; any device that has joined makes more: vmsync invite.
-
-              vmsync join http://127.0.0.1:7430 k7qm-3xtd-9vap-0c2e
-            """)
-
-    @OptionGroup var common: CommonOptions
-    @Argument(help: "Address of the sync server.") var server: String
-    @Argument(help: "A one-time invitation.") var invitation: String
-    @Option(help: "What to call this device. (default: its host name)") var name: String?
-
-    func run() async throws {
-        let identity = try await DeviceIdentity.join(
-            server: server, invitation: invitation, name: name ?? ProcessInfo.processInfo.hostName,
-            folders: common.folders)
-        if common.json { return try Output.json(["device": identity.name, "id": identity.id.rawValue]) }
-        Output.line("this device is now \"\(identity.name)\"\n  next: vmsync list")
-    }
-}
-
-struct InviteCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "invite", abstract: "Let one more device join.")
-
-    @OptionGroup var common: CommonOptions
-
-    func run() async throws {
-        let invitation = try await common.withDaemon { try await $0.post(ControlPath.invitations, as: Invitation.self) }
-        if common.json { return try Output.json(invitation) }
-        let server = try DeviceIdentity.load(common.folders).server
-        Output.line("on the new device, once, within 24 hours:\n  vmsync join \(server) \(invitation.invitation)")
-    }
-}
-
-struct DevicesCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "devices", abstract: "Show your devices.")
-
-    @OptionGroup var common: CommonOptions
-
-    func run() async throws {
-        let devices = try await common.withDaemon { try await $0.get(ControlPath.devices, as: [DeviceRecord].self) }
-        if common.json { return try Output.json(devices) }
-        Output.table(
-            ["NAME", "ID", "PLATFORM", "LAST SEEN"],
-            devices.map { device in
-                let age = Double(Timestamp.now.rawValue - device.lastSeen.rawValue) / 1000
-                return [
-                    device.name, String(device.id.rawValue.prefix(8)), device.platform,
-                    device.connected ? "connected" : "\(Output.age(max(0, age))) ago",
-                ]
-            })
-    }
-}
-
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor", abstract: "Check what this device can run, and say what to do about the rest.")

@@ -55,14 +55,19 @@ struct ServerCommand: AsyncParsableCommand {
 
         @OptionGroup var data: DataOptions
 
-        @Option(help: "Where to listen: a loopback address and a port, 0 for any free one.")
+        @Option(
+            help: "Where to listen: an address of this machine, or 0.0.0.0 for all, and a port, 0 for any free one.")
         var listen = "127.0.0.1:7430"
+
+        @Option(help: "Where devices reach this server, as https://HOST:PORT. (default: where it listens)")
+        var advertise: String?
 
         func run() async throws {
             let (address, port) = try endpoint()
-            let configuration = SyncServer.Configuration(
+            var configuration = SyncServer.Configuration(
                 address: address, port: port, places: try data.places(),
                 environment: ProcessInfo.processInfo.environment)
+            configuration.advertised = try advertised(address, port)
             let json = data.json
             var logger = Logger(label: "vmsync.server", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = .notice
@@ -80,18 +85,33 @@ struct ServerCommand: AsyncParsableCommand {
             return (listen[..<colon].trimmingCharacters(in: ["[", "]"]), Int(port))
         }
 
+        /// Who listens everywhere says by its name where it is, if nobody says better.
+        private func advertised(_ address: String, _ port: Int) throws -> String? {
+            if let advertise {
+                guard let parts = URLComponents(string: advertise), parts.scheme == "https", parts.host != nil,
+                    parts.path.isEmpty, parts.query == nil, parts.fragment == nil
+                else { throw ValidationError("--advertise takes https://HOST:PORT") }
+                return advertise
+            }
+            guard address == "0.0.0.0" || address == "::" else { return nil }
+            guard port != 0 else { throw ValidationError("--listen \(listen) needs --advertise https://HOST:PORT") }
+            return "https://\(ProcessInfo.processInfo.hostName):\(port)"
+        }
+
         private static func announce(_ listening: SyncServer.Listening, json: Bool) {
             if json { return printLine(asJSON: listening) }
             print("listening on \(listening.listening)")
             if let invitation = listening.invitation {
-                print("no device has joined yet; on the first one: vmsync join \(listening.listening) \(invitation)")
+                print(
+                    "nobody has joined yet; on the first device:\n  vmsync join '\(listening.listening)' \(invitation)")
             }
             fflush(nil)
         }
     }
 
     struct Invite: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Let one more device join.")
+        static let configuration = CommandConfiguration(
+            abstract: "Let one more person make an account, with their first device.")
 
         @OptionGroup var data: DataOptions
 

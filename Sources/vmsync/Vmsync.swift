@@ -12,8 +12,8 @@ struct Vmsync: AsyncParsableCommand {
             Your computer is a virtual machine. It runs on the device in hand and stands ready on the others.
 
             First steps:
-              vmsync server run                         on the box at home (loopback only, until devices have keys)
-              vmsync join http://127.0.0.1:7430 CODE    on each device; the server prints the first code
+              vmsync server run --listen 0.0.0.0:7430   on the box at home; it prints its address and the first code
+              vmsync join ADDRESS CODE                  on your first device, and with vmsync invite on each other
               vmsync create work --disk image.qcow2 --memory 2G
               vmsync start work
               vmsync switch work                        on another device: the running VM moves there
@@ -32,7 +32,8 @@ struct Vmsync: AsyncParsableCommand {
             CommandGroup(
                 name: "Devices:",
                 subcommands: [
-                    JoinCommand.self, InviteCommand.self, DevicesCommand.self, DoctorCommand.self, DaemonCommand.self,
+                    JoinCommand.self, InviteCommand.self, DevicesCommand.self, KeyCommand.self, DoctorCommand.self,
+                    DaemonCommand.self,
                 ]),
             CommandGroup(
                 name: "Server and trial:",

@@ -11,7 +11,9 @@ extension EndToEnd {
     @Suite(.timeLimit(.minutes(10))) struct CommandTests {
         static let commands: [[String]] = [
             ["create"], ["list"], ["status"], ["start"], ["switch"], ["view"], ["suspend"], ["stop"], ["verify"],
-            ["join"], ["invite"], ["devices"], ["doctor"], ["daemon", "run"], ["daemon", "stop"],
+            ["join"], ["invite"], ["devices", "list"], ["devices", "approve"], ["devices", "revoke"],
+            ["devices", "id"],
+            ["key", "export"], ["key", "check"], ["doctor"], ["daemon", "run"], ["daemon", "stop"],
             ["server", "run"], ["server", "invite"], ["demo"],
         ]
 

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VMSyncCore
 import VMSyncPolicy
@@ -47,7 +48,7 @@ struct LeaseWorld {
 
     mutating func answer() throws {
         guard let last = state.lastSwitch else { return }
-        let reason = Reason(VMSyncError(.machine, "broke"))
+        let reason = Data("broke".utf8)
         let ready = SwitchAnswer.ready(at: Sequence(rawValue: UInt64.random(in: 0...9, using: &random)))
         let answers: [SwitchAnswer] = [ready, ready, .done, .refuse(reason), .fail(reason)]
         let answer = answers.randomElement(using: &random) ?? ready

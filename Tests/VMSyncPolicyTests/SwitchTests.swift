@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VMSyncCore
 import VMSyncPolicy
@@ -11,7 +12,7 @@ import VMSyncPolicy
         return (lease, id)
     }
 
-    static let reason = Reason(VMSyncError(.incompatible, "no such CPU model"))
+    static let reason = Data("no such CPU model".utf8)
 
     @Test func aSwitchMovesTheLeaseWithItsCommit() throws {
         var (lease, id) = try Self.requested()

@@ -13,7 +13,7 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             let pack = randomBytes(5_000_001)
             let record = try await it.commit(1, to: vm, pack: pack)
-            #expect(record.size == 5_000_001 && record.device == it.laptopID && record.digest == "d-1")
+            #expect(record.size == 5_000_001 && record.device == it.laptopID && record.statement == Data("d-1".utf8))
             let state = try await it.desktop.vm(vm)
             #expect(state.head == record && state.runState == .active)
             #expect(try await it.desktop.fetchPack(of: vm, record, bytesMax: 6_000_000) == pack)
@@ -49,7 +49,7 @@ import VMSyncPolicy
             for (sequence, epoch, client, code) in refused {
                 let error = await failure { try await it.commit(sequence, epoch: epoch, to: vm, by: client) }
                 #expect(error?.code == code)
-                #expect(error?.message.contains("head 1, epoch 1, active on laptop") == true)
+                #expect(error?.message.contains("head 1, epoch 1, active on \(it.laptopID)") == true)
             }
             #expect(await failure { try await it.commit(1, to: .random()) }?.code == .notFound)
             #expect(try await it.laptop.vm(vm).head == head)
@@ -88,12 +88,11 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             let pack = randomBytes(3_000_000)
             let offer = ServerFixture.offer(1, pack)
-            let connection = try RawConnection(url: it.url)
-            try connection.send(
+            let connection = try await RawConnection(it.address, it.laptopDevice)
+            try await connection.send(
                 """
                 POST /api/v1/vms/\(vm)/checkpoints HTTP/1.1\r
                 Host: server\r
-                Authorization: Bearer \(it.token)\r
                 Content-Length: 3000000\r
                 Vmsync-Epoch: 1\r
                 Vmsync-Sequence: 1\r
@@ -102,8 +101,8 @@ import VMSyncPolicy
                 Vmsync-Checksum: \(offer.checksum)\r
                 \r\n
                 """)
-            try connection.send(Array(pack.readableBytesView.prefix(2_000_000)))
-            connection.close()
+            try await connection.send(Array(pack.readableBytesView.prefix(2_000_000)))
+            try await connection.close()
             #expect(try await it.laptop.vm(vm).head == nil)
             try await it.commit(1, to: vm, pack: pack)
             #expect(try files(in: it.folder + "/blobs").count == 1 && files(in: it.folder + "/tmp").isEmpty)
@@ -119,8 +118,9 @@ import VMSyncPolicy
             ]
             let bad = [
                 ("Vmsync-Epoch", "-1"), ("Vmsync-Sequence", "99999999999999999999"), ("Vmsync-Kind", "dead"),
-                ("Vmsync-Parent", ""), ("Vmsync-Checksum", "00"), ("Vmsync-Digest", String(repeating: "d", count: 129)),
-                ("Vmsync-Digest", "a b"), ("Vmsync-Then", "switch="), ("Vmsync-Then", "later"),
+                ("Vmsync-Parent", ""), ("Vmsync-Checksum", "00"), ("Vmsync-Statement", "a b"),
+                ("Vmsync-Statement", Data(count: APILimits.statementBytesMax + 3).base64EncodedString()),
+                ("Vmsync-Then", "switch="), ("Vmsync-Then", "later"),
             ]
             let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: "pack"))
             for (name, value) in bad {
@@ -204,9 +204,9 @@ import VMSyncPolicy
                 ("bytes=10-", 416, ""), ("bytes=-3", 416, ""), ("bytes=5-4", 416, ""), ("lines=1-", 416, ""),
             ]
             for (range, status, expected) in ranges {
-                var request = HTTPClientRequest(url: "\(it.url)/api/v1/vms/\(vm)/checkpoints/1/pack")
-                request.headers = ["Authorization": "Bearer \(it.token)", "Range": range]
-                let response = try await it.http.execute(request, timeout: .seconds(10))
+                var request = HTTPClientRequest(url: "\(it.laptop.url)/api/v1/vms/\(vm)/checkpoints/1/pack")
+                request.headers = ["Range": range]
+                let response = try await it.laptopDevice.http.execute(request, timeout: .seconds(10))
                 let body = String(buffer: try await response.body.collect(upTo: 1000))
                 #expect(Int(response.status.code) == status, "\(range)")
                 if status == 206 { #expect(body == expected, "\(range)") }

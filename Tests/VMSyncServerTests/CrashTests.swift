@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Foundation
 import NIOCore
 import Testing
@@ -15,23 +14,17 @@ import VMSyncPolicy
     @Test(arguments: points)
     func whatWasAcknowledgedIsThereAndTheRestCanBeRepeated(point: String, survives: Bool) async throws {
         try await withTemporaryFolder { folder in
-            let http = SyncClient.makeHTTPClient()
-            do { try await crash(at: point, survives, folder, http) } catch {
-                try await http.shutdown()
-                throw error
-            }
-            try await http.shutdown()
+            try await TestDevice.with { maker in try await crash(at: point, survives, folder, maker) }
         }
     }
 
-    private func crash(at point: String, _ survives: Bool, _ folder: String, _ http: HTTPClient) async throws {
+    private func crash(at point: String, _ survives: Bool, _ folder: String, _ maker: TestDevice.Maker) async throws {
         // Two commits pass the point; the third is killed there.
         let first = try await ServerProcess(folder: folder, fault: "\(point)@3:kill")
-        let anybody = try SyncClient(url: first.url, token: nil, httpClient: http)
-        let code = try #require(first.invitation)
-        let token = try await anybody.join(invitation: code, name: "laptop", platform: "x").token
-        var client = try SyncClient(url: first.url, token: token, httpClient: http)
-        let vm = try await client.createVM(.random(), name: "work", definition: Data([1]), chunks: []).id
+        let laptop = try await maker.make(at: first.url)
+        _ = try await laptop.found(try #require(first.invitation))
+        var client = laptop.client
+        let vm = try await client.createVM(.random(), description: Data([1]), chunks: []).id
         let epoch = try await client.acquireLease(vm)
         let packs = (1...4).map { _ in randomBytes(300_000) }
         var acknowledged: [CheckpointRecord] = []
@@ -43,7 +36,7 @@ import VMSyncPolicy
         #expect(try await first.wasKilled())
 
         let second = try await ServerProcess(folder: folder)
-        client = try SyncClient(url: second.url, token: token, httpClient: http)
+        client = try await maker.make(at: second.url, keys: laptop.keys).client
         let there = try await client.checkpoints(of: vm)
         #expect(Array(there.prefix(2)) == acknowledged)
         #expect(there.count == (survives ? 3 : 2))
@@ -62,63 +55,52 @@ import VMSyncPolicy
     @Test(arguments: points)
     func aSwitchHappensWholeOrNotAtAll(point: String, survives: Bool) async throws {
         try await withTemporaryFolder { folder in
-            let http = SyncClient.makeHTTPClient()
-            do { try await crashInSwitch(at: point, survives, folder, http) } catch {
-                try await http.shutdown()
-                throw error
-            }
-            try await http.shutdown()
+            try await TestDevice.with { maker in try await crashInSwitch(at: point, survives, folder, maker) }
         }
     }
 
-    private func crashInSwitch(at point: String, _ survives: Bool, _ folder: String, _ http: HTTPClient) async throws {
+    private func crashInSwitch(at point: String, _ survives: Bool, _ folder: String, _ maker: TestDevice.Maker)
+        async throws
+    {
         let first = try await ServerProcess(folder: folder, fault: "\(point):kill")
-        let anybody = try SyncClient(url: first.url, token: nil, httpClient: http)
-        let code = try #require(first.invitation)
-        let laptop = try await anybody.join(invitation: code, name: "laptop", platform: "x")
-        var client = try SyncClient(url: first.url, token: laptop.token, httpClient: http)
-        let other = try await client.invite().invitation
-        let desktop = try await anybody.join(invitation: other, name: "desktop", platform: "x")
-        let target = try SyncClient(url: first.url, token: desktop.token, httpClient: http)
-        let vm = try await client.createVM(.random(), name: "work", definition: Data([1]), chunks: []).id
+        let (laptop, desktop) = (try await maker.make(at: first.url), try await maker.make(at: first.url))
+        _ = try await laptop.found(try #require(first.invitation))
+        try await laptop.admit(desktop)
+        var client = laptop.client
+        let target = desktop.client
+        let vm = try await client.createVM(.random(), description: Data([1]), chunks: []).id
         let epoch = try await client.acquireLease(vm)
-        let id = try await client.requestSwitch(vm, to: desktop.device.id).id
+        let id = try await client.requestSwitch(vm, to: desktop.id).id
         _ = try await target.answer(.ready(at: .base), to: id, of: vm)
         let pack = randomBytes(100_000)
         #expect(await failure { _ = try await commit(1, pack, epoch, vm, client, .move(id)) }?.code == .unavailable)
         #expect(try await first.wasKilled())
 
         let second = try await ServerProcess(folder: folder)
-        client = try SyncClient(url: second.url, token: laptop.token, httpClient: http)
+        client = try await maker.make(at: second.url, keys: laptop.keys).client
         let found = try await client.vm(vm)
-        #expect(found.holder == (survives ? desktop : laptop).device.id)
+        #expect(found.holder == (survives ? desktop : laptop).id)
         #expect(found.epoch == (survives ? epoch.next : epoch))
         #expect((found.head != nil) == survives)
         #expect(found.lastSwitch?.state == (survives ? .moved : .ready))
         let head = try await commit(1, pack, epoch, vm, client, .move(id))
         let moved = try await client.vm(vm)
-        #expect(moved.holder == desktop.device.id && moved.epoch == epoch.next && moved.head == head)
+        #expect(moved.holder == desktop.id && moved.epoch == epoch.next && moved.head == head)
         try await second.kill()
     }
 
     @Test func aFetchGoesOnWhereItBrokeOff() async throws {
         try await withTemporaryFolder { folder in
-            let http = SyncClient.makeHTTPClient()
-            do { try await fetchOverACrash(folder, http) } catch {
-                try await http.shutdown()
-                throw error
-            }
-            try await http.shutdown()
+            try await TestDevice.with { maker in try await fetchOverACrash(folder, maker) }
         }
     }
 
-    private func fetchOverACrash(_ folder: String, _ http: HTTPClient) async throws {
+    private func fetchOverACrash(_ folder: String, _ maker: TestDevice.Maker) async throws {
         let first = try await ServerProcess(folder: folder)
-        let anybody = try SyncClient(url: first.url, token: nil, httpClient: http)
-        let code = try #require(first.invitation)
-        let token = try await anybody.join(invitation: code, name: "laptop", platform: "x").token
-        let client = try SyncClient(url: first.url, token: token, httpClient: http)
-        let vm = try await client.createVM(.random(), name: "work", definition: Data(), chunks: []).id
+        let laptop = try await maker.make(at: first.url)
+        _ = try await laptop.found(try #require(first.invitation))
+        let client = laptop.client
+        let vm = try await client.createVM(.random(), description: Data(), chunks: []).id
         let epoch = try await client.acquireLease(vm)
         // More than the kernel holds between server and client, so that the crash comes in the middle.
         let piece = randomBytes(1 << 20)
@@ -129,7 +111,7 @@ import VMSyncPolicy
         var parts = client.pack(of: vm, record).makeAsyncIterator()
         var fetched = try #require(try await parts.next())
         try await first.kill()
-        let port = try #require(URLComponents(string: first.url)?.port)
+        let port = try ServerAddress(first.url).port
         let second = try await ServerProcess(folder: folder, port: port)
         while let part = try await parts.next() { fetched.writeImmutableBuffer(part) }
         #expect(fetched == pack)

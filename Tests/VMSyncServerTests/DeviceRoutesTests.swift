@@ -4,87 +4,96 @@ import NIOCore
 import Testing
 import VMSyncAPI
 import VMSyncCore
+import VMSyncSecrets
 import VMSyncServer
 
 @Suite(.timeLimit(.minutes(1))) struct DeviceRoutesTests {
     @Test func theServerIsHealthyForAnybody() async throws {
         try await ServerFixture.with { it in
-            try await SyncClient(url: it.url, token: nil, httpClient: it.http).checkHealth()
+            try await it.maker.make(at: it.address).client.checkHealth()
         }
     }
 
-    @Test func joinedDevicesAreListed() async throws {
+    @Test func membersAreListed() async throws {
         try await ServerFixture.with { it in
             let devices = try await it.laptop.devices()
-            #expect(devices.map(\.name) == ["laptop", "desktop"])
             #expect(devices.map(\.id) == [it.laptopID, it.desktopID])
-            #expect(devices.allSatisfy { !$0.connected && $0.capabilities == nil })
+            #expect(devices.allSatisfy { !$0.connected && $0.profile == nil })
         }
     }
 
-    @Test func anInvitationWorksOnceAndForADayAndOnlyIfItWasMade() async throws {
+    @Test func withoutAMembershipNothingIsAnswered() async throws {
         try await ServerFixture.with { it in
-            let invitation = try await it.laptop.invite()
-            #expect(invitation.expires == it.clock.now + .seconds(86_400))
-            _ = try await it.laptop.join(invitation: invitation.invitation, name: "phone", platform: "linux")
-            let used = await failure {
-                _ = try await it.laptop.join(invitation: invitation.invitation, name: "tablet", platform: "linux")
-            }
-            #expect(used?.code == .unauthorized && used?.message.contains("already used") == true)
-            let late = try await it.laptop.invite().invitation
-            it.clock.advance(by: .seconds(86_400))
-            let expired = await failure { _ = try await it.laptop.join(invitation: late, name: "tv", platform: "x") }
-            #expect(expired?.code == .unauthorized && expired?.message.contains("expired") == true)
-            let unknown = await failure {
-                _ = try await it.laptop.join(invitation: "0000-0000-0000-0000", name: "tv", platform: "x")
-            }
-            #expect(unknown?.code == .unauthorized && unknown?.hint != nil)
+            let stranger = try await it.maker.make(at: it.address)
+            #expect(await failure { _ = try await stranger.client.vms() }?.code == .unauthorized)
+            #expect(await failure { _ = try await stranger.client.roster(from: 0) }?.code == .unauthorized)
+            #expect(await failure { _ = try await stranger.client.grants() }?.code == .unauthorized)
+            let unasked = await failure { _ = try await stranger.client.joinState() }
+            #expect(unasked?.code == .notFound)
         }
     }
 
-    @Test func anInvitationIsForgivingToTypeAndARefusedJoinDoesNotUseItUp() async throws {
+    @Test func withoutACertificateNothingIsAnswered() async throws {
         try await ServerFixture.with { it in
-            let code = try await it.laptop.invite().invitation
-            let taken = await failure { _ = try await it.laptop.join(invitation: code, name: "laptop", platform: "x") }
-            #expect(taken?.code == .alreadyExists)
-            let bad = await failure { _ = try await it.laptop.join(invitation: code, name: "a b", platform: "x") }
-            #expect(bad?.code == .invalidInput)
-            let typed = code.uppercased().replacingOccurrences(of: "-", with: " ")
-                .replacingOccurrences(of: "0", with: "O").replacingOccurrences(of: "1", with: "I")
-            _ = try await it.laptop.join(invitation: typed, name: "phone", platform: "x")
+            var configuration = HTTPClient.Configuration()
+            configuration.tlsConfiguration = .makeClientConfiguration()
+            configuration.tlsConfiguration?.certificateVerification = .none
+            let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+            let anonymous = SyncClient(servers: ServerRing([it.laptop.url]), httpClient: http)
+            let error = await failure { _ = try await anonymous.vms() }
+            #expect(error?.code == .unauthorized || error?.code == .unavailable)
+            try await http.shutdown()
         }
     }
 
-    @Test func aRunningServersFolderCanBeInvitedTo() async throws {
+    @Test func anotherServerInItsPlaceIsNotTalkedTo() async throws {
+        try await ServerFixture.with { it in
+            let keys = try DeviceKeys(now: 1_700_000_000)
+            let address = try ServerAddress(it.address)
+            let other = ServerAddress(host: address.host, port: address.port, id: .random())
+            let refused = await failure { _ = try await PinnedTLS.certificate(of: other, keys) }
+            #expect(refused?.code == .unauthorized && refused?.hint != nil)
+            // Also later, when the certificate is known and the address is somebody else's.
+            let http = try SyncClient.makeHTTPClient(keys, server: [UInt8](keys.identity.certificate))
+            let client = SyncClient(servers: ServerRing([address.url]), httpClient: http)
+            #expect(await failure { try await client.checkHealth() }?.code == .unavailable)
+            try await http.shutdown()
+        }
+    }
+
+    @Test func accountsSeeNothingOfEachOther() async throws {
         try await ServerFixture.with { it in
             let code = try await SyncServer.invite(to: StorePlaces(dataFolder: it.folder)).invitation
-            // The other process goes by the real clock; this one stands in the past, when it is still good.
-            _ = try await it.laptop.join(invitation: code, name: "phone", platform: "x")
+            let neighbour = try await it.maker.make(at: it.address)
+            _ = try await neighbour.found(code)
+            let vm = try await it.activeVM()
+            let record = try await it.commit(1, to: vm)
+            let client = neighbour.client
+            #expect(try await client.devices().map(\.id) == [neighbour.id])
+            #expect(try await client.vms().isEmpty)
+            let attempts: [@Sendable () async throws -> Void] = [
+                { _ = try await client.vm(vm) }, { _ = try await client.chunks(of: vm) },
+                { _ = try await client.checkpoints(of: vm) }, { _ = try await client.acquireLease(vm, force: true) },
+                { _ = try await client.fetchPack(of: vm, record, bytesMax: 100) }, { try await client.deleteVM(vm) },
+                { _ = try await client.requestSwitch(vm, to: neighbour.id) },
+                { try await it.commit(2, to: vm, by: client) },
+            ]
+            for attempt in attempts { #expect(await failure { try await attempt() }?.code == .notFound) }
+            var watcher = Watcher(client)
+            try await watcher.until { $0.readies == 1 }
+            try await it.commit(2, to: vm)
+            try await client.setProfile([1])
+            try await watcher.until { $0.devices.first?.profile != nil }
+            #expect(watcher.vms.isEmpty)
         }
-        let nowhere = await failure { _ = try await SyncServer.invite(to: StorePlaces(dataFolder: "/nonexistent")) }
-        #expect(nowhere?.code == .notFound)
     }
 
-    @Test func withoutAKnownTokenNothingIsAnswered() async throws {
+    @Test func profilesAreReadByOthersAsTheyWereTold() async throws {
         try await ServerFixture.with { it in
-            for token in [nil, String(repeating: "0", count: 64), ""] {
-                let client = try SyncClient(url: it.url, token: token, httpClient: it.http)
-                #expect(await failure { _ = try await client.vms() }?.code == .unauthorized)
-            }
-            let basic = try await it.raw("GET", "/vms", headers: ["Authorization": "Basic \(it.token)"])
-            #expect(basic.status == 401)
-        }
-    }
-
-    @Test func capabilitiesAreReadByOthersAsTheyWereTold() async throws {
-        try await ServerFixture.with { it in
-            let told = ["qemu": JSONValue.string("7.2.22"), "cpus": .array([.string("qemu64"), .null, .number(1.5)])]
-            try await it.laptop.setCapabilities(told)
-            #expect(try await it.desktop.devices().first?.capabilities == .object(told))
-            let long = String(repeating: "x", count: APILimits.capabilitiesBytesMax)
-            #expect(await failure { try await it.laptop.setCapabilities(long) }?.code == .invalidInput)
-            let broken = try await it.raw("PUT", "/devices/self/capabilities", body: .bytes(ByteBuffer(string: "{")))
-            #expect(broken.status == 400 && broken.code == "invalid-input")
+            try await it.laptop.setProfile([0, 1, 255])
+            #expect(try await it.desktop.devices().first?.profile == Data([0, 1, 255]))
+            let long = [UInt8](repeating: 0, count: APILimits.profileBytesMax + 1)
+            #expect(await failure { try await it.laptop.setProfile(long) }?.code == .invalidInput)
         }
     }
 
@@ -108,8 +117,7 @@ import VMSyncServer
             for depth in [400, 30_000] {
                 let text = String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
                 let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: text))
-                let answer = try await it.raw("PUT", "/devices/self/capabilities", body: body)
-                #expect(answer.status == (depth == 400 ? 204 : 400))
+                #expect(try await it.raw("POST", "/vms", body: body) == RawAnswer(400, "invalid-input"))
             }
             #expect(try await it.desktop.devices().count == 2)
         }
@@ -117,14 +125,20 @@ import VMSyncServer
 
     @Test func anUnreachableServerIsUnavailableWithAHint() async throws {
         try await ServerFixture.with { it in
-            let nobody = try SyncClient(url: "http://127.0.0.1:1", token: nil, httpClient: it.http)
+            let nobody = SyncClient(servers: ServerRing(["https://127.0.0.1:1"]), httpClient: it.laptopDevice.http)
             let error = await failure { try await nobody.checkHealth() }
             #expect(error?.code == .unavailable && error?.hint != nil)
-            for url in ["", "https://127.0.0.1:1", "http://", "http://h/path", "file:///x"] {
-                #expect(
-                    await failure { _ = try SyncClient(url: url, token: nil, httpClient: it.http) }?.code
-                        == .invalidInput)
-            }
+            let both = SyncClient(
+                servers: ServerRing(["https://127.0.0.1:1", it.laptop.url]), httpClient: it.laptopDevice.http)
+            try await both.checkHealth()
         }
+        let id = DeviceID.random()
+        for url in [
+            "", "http://127.0.0.1:1/#\(id)", "https://", "https://h/path#\(id)", "file:///x", "https://h:1",
+            "https://h:1/#x",
+        ] { #expect(await failure { _ = try ServerAddress(url) }?.code == .invalidInput, "\(url)") }
+        let plain = try ServerAddress("https://[::1]:7/#\(id)")
+        #expect(plain.host == "::1" && plain.port == 7 && plain.text == "https://[::1]:7/#\(id)")
+        #expect(try ServerAddress("https://box/#\(id.grouped)") == ServerAddress(host: "box", port: 7430, id: id))
     }
 }

@@ -11,6 +11,7 @@ struct Watcher {
     var iterator: SyncEvents.AsyncIterator
     var vms: [VMID: VMRecord] = [:]
     var devices: [DeviceRecord] = []
+    var servers: [String] = []
     var readies = 0
     var breaks = 0
 
@@ -24,6 +25,7 @@ struct Watcher {
             case .vm(let record): vms[record.id] = record
             case .deleted(let id): vms[id] = nil
             case .devices(let list): devices = list
+            case .servers(let urls): servers = urls
             case .ready: readies += 1
             case .disconnected: breaks += 1
             }
@@ -45,7 +47,7 @@ struct Watcher {
             try await watcher.until { $0.vms[vm]?.head?.sequence == Sequence(rawValue: 2) }
             let id = try await it.laptop.requestSwitch(vm, to: it.desktopID).id
             try await watcher.until { $0.vms[vm]?.lastSwitch?.id == id }
-            let other = try await it.createVM("play")
+            let other = try await it.createVM()
             try await watcher.until { $0.vms[other] != nil }
             try await it.laptop.deleteVM(other)
             try await watcher.until { $0.vms[other] == nil }
@@ -66,37 +68,39 @@ struct Watcher {
             #expect(watcher.devices[1].lastSeen == it.clock.now)
             listening.cancel()
             try await watcher.until { $0.devices.map(\.connected) == [true, false] }
-            try await it.desktop.setCapabilities(["qemu": "7.2"])
-            try await watcher.until { $0.devices.last?.capabilities != nil }
+            try await it.desktop.setProfile([7])
+            try await watcher.until { $0.devices.last?.profile != nil }
+            #expect(watcher.servers == [it.laptop.url])
         }
     }
 
     @Test func aStreamThatBreaksComesBackWithASnapshot() async throws {
         try await withTemporaryFolder { folder in
-            let http = SyncClient.makeHTTPClient()
-            let first = try await ServerProcess(folder: folder)
-            let anybody = try SyncClient(url: first.url, token: nil, httpClient: http)
-            let code = try #require(first.invitation)
-            let token = try await anybody.join(invitation: code, name: "laptop", platform: "x").token
-            let client = try SyncClient(url: first.url, token: token, httpClient: http)
-            var watcher = Watcher(client)
-            try await watcher.until { $0.readies == 1 }
-            try await first.kill()
-            try await watcher.until { $0.breaks == 1 }
-            let port = try #require(URLComponents(string: first.url)?.port)
-            let second = try await ServerProcess(folder: folder, port: port)
-            try await watcher.until { $0.readies == 2 }
-            let vm = try await client.createVM(.random(), name: "work", definition: Data(), chunks: [])
-            try await watcher.until { $0.vms[vm.id] == vm }
-            #expect(watcher.breaks == 1, "a break is told once, however long it lasts")
-            try await second.kill()
-            try await http.shutdown()
+            try await TestDevice.with { maker in try await brokenStream(folder, maker) }
         }
     }
 
-    @Test func aTokenThatIsUnknownEndsTheStream() async throws {
+    private func brokenStream(_ folder: String, _ maker: TestDevice.Maker) async throws {
+        let first = try await ServerProcess(folder: folder)
+        let laptop = try await maker.make(at: first.url)
+        _ = try await laptop.found(try #require(first.invitation))
+        let client = laptop.client
+        var watcher = Watcher(client)
+        try await watcher.until { $0.readies == 1 }
+        try await first.kill()
+        try await watcher.until { $0.breaks == 1 }
+        let port = try ServerAddress(first.url).port
+        let second = try await ServerProcess(folder: folder, port: port)
+        try await watcher.until { $0.readies == 2 }
+        let vm = try await client.createVM(.random(), description: Data(), chunks: [])
+        try await watcher.until { $0.vms[vm.id] == vm }
+        #expect(watcher.breaks == 1, "a break is told once, however long it lasts")
+        try await second.kill()
+    }
+
+    @Test func whoIsNoMemberHearsNothing() async throws {
         try await ServerFixture.with { it in
-            var watcher = Watcher(try SyncClient(url: it.url, token: "nobody", httpClient: it.http))
+            var watcher = Watcher(try await it.maker.make(at: it.address).client)
             let error = await failure { try await watcher.until { _ in false } }
             #expect(error?.code == .unauthorized)
         }
@@ -105,22 +109,22 @@ struct Watcher {
     @Test func aReaderThatStopsReadingIsDroppedAndOthersGoOn() async throws {
         try await ServerFixture.with(heartbeat: .milliseconds(20), silenceMax: .seconds(3)) { it in
             // A snapshot larger than all that the kernel buffers for one that does not read.
-            let definition = Data(count: APILimits.definitionBytesMax)
-            for number in 0..<90 {
+            let description = Data(count: APILimits.descriptionBytesMax)
+            for _ in 0..<90 {
                 let id = VMID.random()
                 try await persistently {
-                    _ = try await it.laptop.createVM(id, name: "vm\(number)", definition: definition, chunks: [])
+                    _ = try await it.laptop.createVM(id, description: description, chunks: [])
                 }
             }
-            let slow = try RawConnection(url: it.url)
-            slow.shrinkReceiveBuffer()
-            try slow.send("GET /api/v1/events HTTP/1.1\r\nHost: s\r\nAuthorization: Bearer \(it.token)\r\n\r\n")
+            let slow = try await RawConnection(it.address, it.laptopDevice, reads: false)
+            try await slow.send("GET /api/v1/events HTTP/1.1\r\nHost: s\r\n\r\n")
+            try await slow.stopReading()
             try await eventually("it is connected") { try await isConnected(it.laptopID, it) }
             var watcher = Watcher(it.desktop)
             try await watcher.until { $0.readies == 1 }
             try await eventually("it is dropped") { try await !isConnected(it.laptopID, it) }
             #expect(try await isConnected(it.desktopID, it))
-            slow.close()
+            try? await slow.close()
         }
     }
 

@@ -1,53 +1,41 @@
 import Foundation
+import NIOCore
+import NIOPosix
+import NIOSSL
+import VMSyncAPI
 import VMSyncCore
+import VMSyncSecrets
 
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Musl
-#endif
+/// A connection that keeps none of HTTP's promises.
+struct RawConnection {
+    private let channel: any Channel
 
-/// A TCP connection that keeps none of HTTP's promises.
-final class RawConnection {
-    private var descriptor: Int32
-
-    init(url: String) throws {
-        let port = URLComponents(string: url)?.port.map { UInt16($0) } ?? 0
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+    /// - Parameter reads: false for one that takes nothing that comes, once TLS is there.
+    init(_ server: String, _ device: TestDevice, reads: Bool = true) async throws {
+        let address = try ServerAddress(server)
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.certificateVerification = .none
+        let certificate = try NIOSSLCertificate(bytes: [UInt8](device.keys.identity.certificate), format: .der)
+        configuration.certificateChain = [.certificate(certificate)]
+        configuration.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: [UInt8](device.keys.pem.utf8), format: .pem))
+        let context = try NIOSSLContext(configuration: configuration)
+        channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelOption(ChannelOptions.socketOption(.so_rcvbuf), value: reads ? 1 << 18 : 2048)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        NIOSSLClientHandler(context: context, serverHostname: nil))
+                }
             }
-        }
-        guard result == 0 else { throw VMSyncError.system("connect") }
+            .connect(host: address.host, port: address.port).get()
     }
 
-    func send(_ text: String) throws { try send(Array(text.utf8)) }
+    func send(_ text: String) async throws { try await channel.writeAndFlush(ByteBuffer(string: text)) }
 
-    func send(_ bytes: [UInt8]) throws {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard count > 0 else { throw VMSyncError.system("send") }
-            rest = rest.dropFirst(count)
-        }
-    }
+    func send(_ bytes: [UInt8]) async throws { try await channel.writeAndFlush(ByteBuffer(bytes: bytes)) }
 
-    /// Makes the kernel hold as little as it can of what isn't read.
-    func shrinkReceiveBuffer() {
-        var size: Int32 = 1
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
-    }
+    /// Takes nothing any more that comes.
+    func stopReading() async throws { try await channel.setOption(ChannelOptions.autoRead, value: false).get() }
 
-    func close() {
-        guard descriptor >= 0 else { return }
-        Glibc.close(descriptor)
-        descriptor = -1
-    }
-
-    deinit { close() }
+    func close() async throws { try await channel.close().get() }
 }

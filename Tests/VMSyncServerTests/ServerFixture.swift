@@ -9,6 +9,7 @@ import Testing
 import VMSyncAPI
 import VMSyncCore
 import VMSyncPolicy
+import VMSyncSecrets
 import VMSyncServer
 
 /// A clock that stands until it is moved.
@@ -18,38 +19,100 @@ final class ManualClock: Sendable {
     func advance(by duration: Duration) { time.withLock { $0 = $0 + duration } }
 }
 
+/// A device with keys, that has joined or not.
+struct TestDevice: Sendable {
+    let keys: DeviceKeys
+    let client: SyncClient
+    let http: HTTPClient
+    var id: DeviceID { keys.id }
+
+    init(_ server: String, keys: DeviceKeys? = nil) async throws {
+        self.keys = try keys ?? DeviceKeys(now: 1_700_000_000)
+        let address = try ServerAddress(server)
+        let certificate = try await PinnedTLS.certificate(of: address, self.keys)
+        http = try SyncClient.makeHTTPClient(self.keys, server: certificate)
+        client = SyncClient(servers: ServerRing([address.url]), httpClient: http)
+    }
+
+    /// Makes an account and its first device.
+    func found(_ invitation: String, recovery: RecoveryKey? = nil) async throws -> Roster {
+        let recovery = try recovery ?? RecoveryKey.random()
+        let entry = try Roster.founding(by: keys, recovery: recovery.identity)
+        try await client.found(entry, invitation: invitation)
+        var roster = Roster()
+        try roster.take(entry)
+        return roster
+    }
+
+    func apply() async throws { try await client.apply(JoinRequest(identity: keys.identity)) }
+
+    /// Lets `other` in, as a member.
+    func admit(_ other: TestDevice) async throws {
+        try await other.apply()
+        let entry = try await roster().entry(.admit(other.keys.identity), by: keys)
+        try await client.append(RosterAddition(entry: entry, grants: []))
+    }
+
+    func roster() async throws -> Roster {
+        var roster = Roster()
+        for entry in try await client.roster(from: 0) { try roster.take(entry) }
+        return roster
+    }
+
+    /// The same device at another server.
+    func at(_ server: String) async throws -> TestDevice { try await TestDevice(server, keys: keys) }
+
+    func end() async throws { try await http.shutdown() }
+
+    /// Calls `body` and ends the devices that it makes by `make`.
+    static func with(_ body: (Maker) async throws -> Void) async throws {
+        let maker = Maker()
+        let result: Result<Void, any Error>
+        do { result = .success(try await body(maker)) } catch { result = .failure(error) }
+        for device in await maker.made { try await device.end() }
+        try result.get()
+    }
+
+    actor Maker {
+        private(set) var made: [TestDevice] = []
+
+        func make(at server: String, keys: DeviceKeys? = nil) async throws -> TestDevice {
+            let device = try await TestDevice(server, keys: keys)
+            made.append(device)
+            return device
+        }
+    }
+}
+
 /// A real server on loopback in this process, with a laptop and a desktop that have joined it.
 struct ServerFixture: Sendable {
-    let url: String
+    /// As the server has printed it.
+    let address: String
     let folder: String
     let clock: ManualClock
-    let http: HTTPClient
-    let laptop: SyncClient
-    let desktop: SyncClient
-    let laptopID: DeviceID
-    let desktopID: DeviceID
-    /// The laptop's secret, for requests that `SyncClient` would not make.
-    let token: String
+    let laptopDevice: TestDevice
+    let desktopDevice: TestDevice
+    let maker: TestDevice.Maker
+
+    var laptop: SyncClient { laptopDevice.client }
+    var desktop: SyncClient { desktopDevice.client }
+    var laptopID: DeviceID { laptopDevice.id }
+    var desktopID: DeviceID { desktopDevice.id }
 
     static func with(
         heartbeat: Duration = .seconds(15), silenceMax: Duration = .seconds(120),
         _ body: @Sendable (ServerFixture) async throws -> Void
     ) async throws {
         try await withTemporaryFolder { folder in
-            let http = SyncClient.makeHTTPClient()
             let clock = ManualClock()
             var configuration = SyncServer.Configuration(places: StorePlaces(dataFolder: folder))
             configuration.heartbeat = heartbeat
             configuration.silenceMax = silenceMax
-            do {
-                try await running(configuration, clock) { listening in
-                    try await body(try await joined(listening, folder, clock, http))
+            try await running(configuration, clock) { listening in
+                try await TestDevice.with { maker in
+                    try await body(try await joined(listening, folder, clock, maker))
                 }
-            } catch {
-                try await http.shutdown()
-                throw error
             }
-            try await http.shutdown()
         }
     }
 
@@ -80,29 +143,26 @@ struct ServerFixture: Sendable {
     private static var quiet: Logger { Logger(label: "test") { _ in SwiftLogNoOpLogHandler() } }
 
     private static func joined(
-        _ listening: SyncServer.Listening, _ folder: String, _ clock: ManualClock, _ http: HTTPClient
+        _ listening: SyncServer.Listening, _ folder: String, _ clock: ManualClock, _ maker: TestDevice.Maker
     ) async throws -> ServerFixture {
-        let anybody = try SyncClient(url: listening.listening, token: nil, httpClient: http)
-        let code = try #require(listening.invitation)
-        let laptop = try await anybody.join(invitation: code, name: "laptop", platform: "linux")
-        let asLaptop = try SyncClient(url: listening.listening, token: laptop.token, httpClient: http)
-        let invitation = try await asLaptop.invite().invitation
-        let desktop = try await anybody.join(invitation: invitation, name: "desktop", platform: "linux")
+        let laptop = try await maker.make(at: listening.listening)
+        let desktop = try await maker.make(at: listening.listening)
+        _ = try await laptop.found(try #require(listening.invitation))
+        try await laptop.admit(desktop)
         return ServerFixture(
-            url: listening.listening, folder: folder, clock: clock, http: http, laptop: asLaptop,
-            desktop: try SyncClient(url: listening.listening, token: desktop.token, httpClient: http),
-            laptopID: laptop.device.id, desktopID: desktop.device.id, token: laptop.token)
+            address: listening.listening, folder: folder, clock: clock, laptopDevice: laptop, desktopDevice: desktop,
+            maker: maker)
     }
 
     // MARK: What many tests do
 
-    func createVM(_ name: String = "work") async throws -> VMID {
-        try await laptop.createVM(.random(), name: name, definition: Data([1, 2, 3]), chunks: []).id
+    func createVM() async throws -> VMID {
+        try await laptop.createVM(.random(), description: Data([1, 2, 3]), chunks: []).id
     }
 
     /// A VM that is active on the laptop under epoch 1.
-    func activeVM(_ name: String = "work") async throws -> VMID {
-        let vm = try await createVM(name)
+    func activeVM() async throws -> VMID {
+        let vm = try await createVM()
         #expect(try await laptop.acquireLease(vm) == Epoch(rawValue: 1))
         return vm
     }
@@ -114,7 +174,7 @@ struct ServerFixture: Sendable {
         CommitOffer(
             epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: sequence),
             parent: Sequence(rawValue: max(sequence, 1) - 1), kind: kind, size: UInt64(pack.readableBytes),
-            checksum: hash(of: pack), digest: "d-\(sequence)", then: then)
+            checksum: hash(of: pack), statement: Data("d-\(sequence)".utf8), then: then)
     }
 
     @discardableResult
@@ -131,12 +191,11 @@ struct ServerFixture: Sendable {
     func raw(
         _ method: String, _ path: String, headers: [String: String] = [:], body: HTTPClientRequest.Body? = nil
     ) async throws -> RawAnswer {
-        var request = HTTPClientRequest(url: "\(url)/api/v1\(path)")
+        var request = HTTPClientRequest(url: "\(laptop.url)/api/v1\(path)")
         request.method = .init(rawValue: method)
-        request.headers.add(name: "Authorization", value: "Bearer \(token)")
         for (name, value) in headers { request.headers.replaceOrAdd(name: name, value: value) }
         request.body = body
-        let response = try await http.execute(request, timeout: .seconds(30))
+        let response = try await laptopDevice.http.execute(request, timeout: .seconds(30))
         let bytes = Data(buffer: try await response.body.collect(upTo: 10 << 20))
         let problem = try? JSONSerialization.jsonObject(with: bytes) as? [String: Any]
         return RawAnswer(Int(response.status.code), problem?["code"] as? String)

@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Foundation
 import NIOCore
 import Testing
@@ -12,49 +11,33 @@ import VMSyncTestSupport
     private struct Shared: Sendable {
         let metadata: String
         let blobs: String
-        let http: HTTPClient
+        let maker: TestDevice.Maker
 
         func server(fault: String? = nil) async throws -> ServerProcess {
             try await ServerProcess(metadata: metadata, blobs: blobs, fault: fault)
         }
-
-        /// Lets a device join at `server`.
-        func join(_ name: String, at server: ServerProcess, _ code: String) async throws -> JoinAnswer {
-            try await SyncClient(url: server.url, token: nil, httpClient: http)
-                .join(invitation: code, name: name, platform: "linux")
-        }
-
-        func client(_ device: JoinAnswer, at server: ServerProcess) throws -> SyncClient {
-            try SyncClient(url: server.url, token: device.token, httpClient: http)
-        }
     }
 
     private func withStores(_ body: (Shared) async throws -> Void) async throws {
-        let http = SyncClient.makeHTTPClient()
-        let result: Result<Void, any Error>
-        do {
-            result = .success(
-                try await TestServers.withPostgreSQL { url in
-                    try await body(Shared(metadata: url, blobs: TestServers.s3(), http: http))
-                })
-        } catch {
-            result = .failure(error)
+        try await TestServers.withPostgreSQL { url in
+            try await TestDevice.with { maker in
+                try await body(Shared(metadata: url, blobs: TestServers.s3(), maker: maker))
+            }
         }
-        try await http.shutdown()
-        try result.get()
     }
 
     @Test("what one takes the other gives, and tells its devices") func oneRepository() async throws {
         try await withStores { shared in
             let (first, second) = (try await shared.server(), try await shared.server())
-            let laptop = try await shared.join("laptop", at: first, try #require(first.invitation))
-            let here = try shared.client(laptop, at: first)
-            let desktop = try await shared.join("desktop", at: second, try await here.invite().invitation)
-            let there = try shared.client(desktop, at: second)
+            let laptop = try await shared.maker.make(at: first.url)
+            let desktop = try await shared.maker.make(at: second.url)
+            _ = try await laptop.found(try #require(first.invitation))
+            try await laptop.admit(desktop)
+            let (here, there) = (laptop.client, desktop.client)
 
             var watcher = Watcher(there)
             try await watcher.until { $0.readies == 1 }
-            let vm = try await here.createVM(.random(), name: "work", definition: Data([1]), chunks: []).id
+            let vm = try await here.createVM(.random(), description: Data([1]), chunks: []).id
             try await watcher.until { $0.vms[vm] != nil }
             let epoch = try await here.acquireLease(vm)
             // A short pack in one piece, and a long one in chunks, by way of both.
@@ -66,12 +49,12 @@ import VMSyncTestSupport
                 #expect(try await there.fetchPack(of: vm, record, bytesMax: 10_000_000) == pack)
             }
             // The switch is asked for at one, answered at the other, and done by a commit at the first.
-            let id = try await there.requestSwitch(vm, to: desktop.device.id).id
+            let id = try await there.requestSwitch(vm, to: desktop.id).id
             _ = try await there.answer(.ready(at: Sequence(rawValue: 2)), to: id, of: vm)
             let last = ByteBuffer(string: "last")
             _ = try await here.commit(
                 ServerFixture.offer(3, epoch: epoch.rawValue, last, then: .move(id)), to: vm, pack: .bytes(last))
-            try await watcher.until { $0.vms[vm]?.holder == desktop.device.id }
+            try await watcher.until { $0.vms[vm]?.holder == desktop.id }
             #expect(try await there.acquireLease(vm) == epoch.next)
             try await there.releaseLease(vm, epoch: epoch.next)
             try await here.deleteVM(vm)
@@ -84,12 +67,14 @@ import VMSyncTestSupport
     @Test("a device is connected at whichever server it listens") func presence() async throws {
         try await withStores { shared in
             let (first, second) = (try await shared.server(), try await shared.server())
-            let laptop = try await shared.join("laptop", at: first, try #require(first.invitation))
-            let here = try shared.client(laptop, at: first)
-            let desktop = try await shared.join("desktop", at: second, try await here.invite().invitation)
+            let laptop = try await shared.maker.make(at: first.url)
+            let desktop = try await shared.maker.make(at: second.url)
+            _ = try await laptop.found(try #require(first.invitation))
+            try await laptop.admit(desktop)
+            let (here, there) = (laptop.client, desktop.client)
             var watcher = Watcher(here)
             try await watcher.until { $0.devices.map(\.connected) == [true, false] }
-            let there = try shared.client(desktop, at: second)
+            try await watcher.until { Set($0.servers) == [here.url, there.url] }
             let listening = Task {
                 var other = Watcher(there)
                 try await other.until { _ in false }
@@ -106,9 +91,11 @@ import VMSyncTestSupport
     func aCrash(point: String, survives: Bool) async throws {
         try await withStores { shared in
             let (first, second) = (try await shared.server(fault: "\(point)@3:kill"), try await shared.server())
-            let laptop = try await shared.join("laptop", at: first, try #require(first.invitation))
-            let (here, there) = (try shared.client(laptop, at: first), try shared.client(laptop, at: second))
-            let vm = try await here.createVM(.random(), name: "work", definition: Data([1]), chunks: []).id
+            let laptop = try await shared.maker.make(at: first.url)
+            _ = try await laptop.found(try #require(first.invitation))
+            let here = laptop.client
+            let there = try await shared.maker.make(at: second.url, keys: laptop.keys).client
+            let vm = try await here.createVM(.random(), description: Data([1]), chunks: []).id
             let epoch = try await here.acquireLease(vm)
             let packs = (1...4).map { _ in randomBytes(300_000) }
             func commit(_ sequence: Int, at client: SyncClient) async throws -> CheckpointRecord {

@@ -50,13 +50,13 @@ import VMSyncPolicy
             let chunk = ByteBuffer(string: "base")
             let id = VMID.random()
             let make = { @Sendable in
-                try await it.laptop.createVM(id, name: "work", definition: Data([9]), chunks: [hash(of: chunk)])
+                try await it.laptop.createVM(id, description: Data([9]), chunks: [hash(of: chunk)])
             }
             #expect(await failure { _ = try await make() }?.code == .wrongState)
             _ = try await it.laptop.putChunk(chunk)
             let vm = try await make()
             #expect(vm.runState == .off && vm.epoch == Epoch(rawValue: 0) && vm.head == nil && vm.holder == nil)
-            #expect(vm.definition == Data([9]))
+            #expect(vm.description == Data([9]))
             #expect(try await make() == vm)
             #expect(try await it.desktop.vm(id) == vm)
             #expect(try await it.desktop.vms() == [vm])
@@ -66,17 +66,12 @@ import VMSyncPolicy
 
     @Test func aVMThatCanNotBeIsRefused() async throws {
         try await ServerFixture.with { it in
-            _ = try await it.createVM("work")
-            let refused: [(String, Int, VMSyncError.Code)] = [
-                ("work", 3, .alreadyExists), ("a/b", 3, .invalidInput), ("", 3, .invalidInput),
-                ("play", APILimits.definitionBytesMax + 1, .invalidInput),
-            ]
-            for (name, size, code) in refused {
-                let error = await failure {
-                    _ = try await it.laptop.createVM(.random(), name: name, definition: Data(count: size), chunks: [])
-                }
-                #expect(error?.code == code)
-            }
+            let known = try await it.createVM()
+            let other = await failure { _ = try await it.laptop.createVM(known, description: Data([9]), chunks: []) }
+            #expect(other?.code == .alreadyExists)
+            let long = Data(count: APILimits.descriptionBytesMax + 1)
+            let large = await failure { _ = try await it.laptop.createVM(.random(), description: long, chunks: []) }
+            #expect(large?.code == .invalidInput)
             #expect(await failure { _ = try await it.laptop.vm(.random()) }?.code == .notFound)
             #expect(await failure { _ = try await it.laptop.chunks(of: .random()) }?.code == .notFound)
         }
@@ -88,11 +83,20 @@ import VMSyncPolicy
             #expect(try await it.laptop.acquireLease(vm) == Epoch(rawValue: 1))
             let held = await failure { _ = try await it.desktop.acquireLease(vm) }
             #expect(held?.code == .leaseHeld)
-            #expect(held?.message.contains("laptop is active") == true, "the holder is named as a person knows it")
+            #expect(held?.message.contains("\(it.laptopID) is active") == true)
             #expect(await failure { try await it.desktop.releaseLease(vm, epoch: Epoch(rawValue: 1)) }?.code == .fenced)
             try await it.laptop.releaseLease(vm, epoch: Epoch(rawValue: 1))
             #expect(try await it.desktop.acquireLease(vm) == Epoch(rawValue: 2))
             #expect(try await it.laptop.vm(vm).holder == it.desktopID)
+        }
+    }
+
+    @Test func aDeviceThatIsLostLosesTheLeaseByForce() async throws {
+        try await ServerFixture.with { it in
+            let vm = try await it.activeVM()
+            #expect(try await it.desktop.acquireLease(vm, force: true) == Epoch(rawValue: 2))
+            #expect(await failure { try await it.commit(1, to: vm) }?.code == .fenced)
+            try await it.commit(1, epoch: 2, to: vm, by: it.desktop)
         }
     }
 

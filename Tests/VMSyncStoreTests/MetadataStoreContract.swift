@@ -1,4 +1,5 @@
 import Crypto
+import Foundation
 import Testing
 import VMSyncCore
 import VMSyncPolicy
@@ -11,17 +12,41 @@ struct ClockedStore: Sendable {
 
     static func hash(_ text: String) -> ContentHash { ContentHash(digest: SHA256.hash(data: Array(text.utf8))) }
 
-    /// Lets a device join.
-    func join(_ name: String) async throws -> DeviceID {
-        let code = Self.hash("code of \(name)")
-        _ = try await store.invite(code, lifetime: .seconds(60))
-        return try await join(name, with: code)
+    /// The account that most clauses live in.
+    static let account = hash("account")
+
+    func found(
+        _ account: ContentHash = account, by device: DeviceID = .random(), with code: ContentHash
+    ) async throws -> DeviceID {
+        try await store.found(
+            account, by: device, entry: Array("found".utf8), recovery: Self.hash("recovery of \(account)"),
+            invitation: code)
+        return device
     }
 
-    func join(_ name: String, with code: ContentHash) async throws -> DeviceID {
-        try await store.join(
-            .random(), name: name, platform: "linux", token: Self.hash("token of \(name)"), invitation: code
-        ).id
+    /// Makes a device a member; the first one makes the account.
+    func join(_ name: String) async throws -> DeviceID {
+        let code = Self.hash("code of \(name)")
+        if try await !store.hasAccounts() {
+            _ = try await store.invite(code, to: nil, lifetime: .seconds(60))
+            return try await found(with: code)
+        }
+        let device = DeviceID.random()
+        try await store.apply(application(of: device), lifetime: .seconds(60))
+        try await append(name, .admit(device, welcome: nil))
+        return device
+    }
+
+    func application(of device: DeviceID, ticket: ContentHash? = nil) -> Application {
+        Application(device: device, identity: [1, 2], ticket: ticket, proof: ticket.map { _ in [3] })
+    }
+
+    func append(
+        _ entry: String, _ effect: RosterEffect, number: Int? = nil, grants: [StoredGrant] = []
+    ) async throws {
+        let count = try await store.roster(of: Self.account, from: 0).count
+        try await store.append(
+            Array(entry.utf8), number: number ?? count, to: Self.account, effect, grants: grants)
     }
 
     /// Why the first pack of `vm` can't be these chunks.
@@ -36,15 +61,17 @@ struct ClockedStore: Sendable {
     }
 
     func create(_ name: String) async throws -> VMID {
-        let vm = NewVM(id: .random(), name: name, definition: [0, 1, 255], chunks: [])
-        return try await store.create(vm).id
+        if try await !store.hasAccounts() { _ = try await join("first") }
+        return try await store.create(
+            NewVM(id: .random(), account: Self.account, description: Array(name.utf8), chunks: [])
+        ).id
     }
 
     func offer(_ sequence: UInt64, then: AfterCommit = .keep) -> CommitOffer {
         CommitOffer(
             epoch: Epoch(rawValue: 1), sequence: Sequence(rawValue: sequence),
             parent: Sequence(rawValue: sequence - 1), kind: .live, size: 7, checksum: Self.hash("pack \(sequence)"),
-            digest: "digest", then: then)
+            statement: Data("statement".utf8), then: then)
     }
 
     /// Commits as the server does.
@@ -73,59 +100,161 @@ struct ClockedStore: Sendable {
 
 /// What every `MetadataStore` keeps. An implementation runs all clauses, each on a store of its own.
 enum MetadataStoreContract {
-    static let clauses = devices + presence + chunks + vms + leases + garbage
+    static let clauses = accounts + admission + devices + presence + chunks + vms + leases + garbage
 
-    static let devices: [Clause<ClockedStore>] = [
-        Clause("an invitation works once") { it async throws -> Void in
+    static let accounts: [Clause<ClockedStore>] = [
+        Clause("an invitation of the server makes one account; the same again is no error") { it async throws -> Void in
             let code = ClockedStore.hash("code")
-            #expect(try await it.store.invite(code, lifetime: .seconds(60)) == it.clock.now + .seconds(60))
-            _ = try await it.join("laptop", with: code)
-            #expect(await VMSyncStoreTests.code { _ = try await it.join("desktop", with: code) } == .unauthorized)
+            #expect(try await !it.store.hasAccounts())
+            #expect(try await it.store.invite(code, to: nil, lifetime: .seconds(60)) == it.clock.now + .seconds(60))
+            let laptop = try await it.found(with: code)
+            _ = try await it.found(by: laptop, with: code)
+            let other = ClockedStore.hash("other")
+            #expect(await VMSyncStoreTests.code { _ = try await it.found(other, with: code) } == .unauthorized)
+            #expect(try await it.store.hasAccounts())
+            #expect(try await it.store.membership(of: laptop)?.account == ClockedStore.account)
+            #expect(try await it.store.membership(of: .random()) == nil)
         },
         Clause("an invitation expires, and one that was never made does not work") { it async throws -> Void in
             let code = ClockedStore.hash("code")
-            _ = try await it.store.invite(code, lifetime: .seconds(60))
+            _ = try await it.store.invite(code, to: nil, lifetime: .seconds(60))
             it.clock.advance(by: .seconds(60))
-            #expect(await VMSyncStoreTests.code { _ = try await it.join("laptop", with: code) } == .unauthorized)
+            #expect(await VMSyncStoreTests.code { _ = try await it.found(with: code) } == .unauthorized)
             let other = ClockedStore.hash("other")
-            #expect(await VMSyncStoreTests.code { _ = try await it.join("laptop", with: other) } == .unauthorized)
-            #expect(try await it.store.devices().isEmpty)
+            #expect(await VMSyncStoreTests.code { _ = try await it.found(with: other) } == .unauthorized)
+            #expect(try await !it.store.hasAccounts())
         },
-        Clause("a taken name is refused, whatever its case, and the invitation stays good") { it async throws -> Void in
-            _ = try await it.join("laptop")
+        Clause("of many that make an account with one invitation, one does") { it async throws -> Void in
             let code = ClockedStore.hash("code")
-            _ = try await it.store.invite(code, lifetime: .seconds(60))
-            #expect(await VMSyncStoreTests.code { _ = try await it.join("Laptop", with: code) } == .alreadyExists)
-            _ = try await it.join("desktop", with: code)
-        },
-        Clause("of many that join with one invitation, one does") { it async throws -> Void in
-            let code = ClockedStore.hash("code")
-            _ = try await it.store.invite(code, lifetime: .seconds(60))
-            let joined = await withTaskGroup(of: Bool.self) { group in
+            _ = try await it.store.invite(code, to: nil, lifetime: .seconds(60))
+            let made = await withTaskGroup(of: Bool.self) { group in
                 for number in 0..<16 {
-                    group.addTask { (try? await it.join("device\(number)", with: code)) != nil }
+                    group.addTask { (try? await it.found(ClockedStore.hash("\(number)"), with: code)) != nil }
                 }
                 return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
             }
-            #expect(joined == 1)
+            #expect(made == 1)
         },
-        Clause("a token names its device") { it async throws -> Void in
-            let laptop = try await it.join("laptop")
-            #expect(try await it.store.device(token: ClockedStore.hash("token of laptop")) == laptop)
-            #expect(try await it.store.device(token: ClockedStore.hash("token of nobody")) == nil)
+        Clause("the list of devices grows in order, and of many that add to it at once one does") {
+            it async throws -> Void in
+            _ = try await it.join("laptop")
+            let desktop = try await it.join("desktop")
+            let wrong = await code { try await it.append("late", .renew(recovery: ClockedStore.hash("r")), number: 1) }
+            #expect(wrong == .outOfOrder)
+            let added = await withTaskGroup(of: Bool.self) { group in
+                for number in 0..<16 {
+                    let effect = RosterEffect.renew(recovery: ClockedStore.hash("\(number)"))
+                    group.addTask { (try? await it.append("\(number)", effect, number: 2)) != nil }
+                }
+                return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+            }
+            #expect(added == 1)
+            let entries = try await it.store.roster(of: ClockedStore.account, from: 0)
+            #expect(entries.count == 3 && entries.prefix(2) == [Array("found".utf8), Array("desktop".utf8)])
+            #expect(try await it.store.roster(of: ClockedStore.account, from: 1) == Array(entries[1...]))
+            #expect(try await it.store.membership(of: desktop)?.isMember == true)
         },
+        Clause("a revoked device is no member and has no keys, and never becomes one again") {
+            it async throws -> Void in
+            _ = try await it.join("laptop")
+            let lost = try await it.join("lost")
+            let grant = StoredGrant(subject: "vm", generation: 1, recipient: "device \(lost)", content: [7])
+            try await it.store.add([grant], of: ClockedStore.account)
+            #expect(try await it.store.grants(for: grant.recipient, of: ClockedStore.account) == [[7]])
+            try await it.append("revoke", .revoke(lost))
+            #expect(try await it.store.membership(of: lost)?.isMember == false)
+            #expect(try await !it.store.devices(of: ClockedStore.account).map(\.id).contains(lost))
+            #expect(try await it.store.grants(for: grant.recipient, of: ClockedStore.account).isEmpty)
+            try await it.store.apply(it.application(of: lost), lifetime: .seconds(60))
+            #expect(await code { try await it.append("again", .admit(lost, welcome: nil)) } == .alreadyExists)
+        },
+        Clause("a key that is granted again takes the place of the first") { it async throws -> Void in
+            _ = try await it.join("laptop")
+            func grant(_ generation: UInt32, _ content: UInt8) -> StoredGrant {
+                StoredGrant(subject: "vm", generation: generation, recipient: "recovery", content: [content])
+            }
+            try await it.store.add([grant(1, 1), grant(2, 2)], of: ClockedStore.account)
+            try await it.store.add([grant(1, 3)], of: ClockedStore.account)
+            #expect(try await it.store.grants(for: "recovery", of: ClockedStore.account) == [[3], [2]])
+            #expect(try await it.store.grants(for: "recovery", of: ClockedStore.hash("other")).isEmpty)
+        },
+        Clause("an account is found by its recovery key, the last one only") { it async throws -> Void in
+            _ = try await it.join("laptop")
+            let (first, second) = (
+                ClockedStore.hash("recovery of \(ClockedStore.account)"), ClockedStore.hash("second")
+            )
+            #expect(try await it.store.account(recovery: first) == ClockedStore.account)
+            let tablet = DeviceID.random()
+            try await it.append("recover", .recover(tablet, recovery: second))
+            #expect(try await it.store.account(recovery: first) == nil)
+            #expect(try await it.store.account(recovery: second) == ClockedStore.account)
+            #expect(try await it.store.membership(of: tablet)?.isMember == true)
+        },
+        Clause("the first server's keys are those of all") { it async throws -> Void in
+            #expect(try await it.store.serverKeys(orKeep: [1]) == [1])
+            #expect(try await it.store.serverKeys(orKeep: [2]) == [1])
+        },
+    ]
+
+    static let admission: [Clause<ClockedStore>] = [
+        Clause("a device that asks with a ticket is shown to the account, until it is let in") {
+            it async throws -> Void in
+            _ = try await it.join("laptop")
+            let ticket = ClockedStore.hash("ticket")
+            _ = try await it.store.invite(ticket, to: ClockedStore.account, lifetime: .seconds(60))
+            let tablet = DeviceID.random()
+            try await it.store.apply(it.application(of: tablet, ticket: ticket), lifetime: .seconds(60))
+            let waiting = try await it.store.applications(to: ClockedStore.account)
+            #expect(waiting == [it.application(of: tablet, ticket: ticket)])
+            #expect(try await it.store.applications(to: ClockedStore.hash("other")).isEmpty)
+            #expect(try await it.store.application(of: tablet)?.account == nil)
+            try await it.append("tablet", .admit(tablet, welcome: [9]))
+            #expect(try await it.store.applications(to: ClockedStore.account).isEmpty)
+            let admitted = try await it.store.application(of: tablet)
+            #expect(admitted?.account == ClockedStore.account && admitted?.welcome == [9])
+            let second = await code {
+                try await it.store.apply(it.application(of: .random(), ticket: ticket), lifetime: .seconds(60))
+            }
+            #expect(second == .unauthorized, "a ticket works once")
+        },
+        Clause("an application is forgotten after its time, and one that nobody made can't be granted") {
+            it async throws -> Void in
+            _ = try await it.join("laptop")
+            let tablet = DeviceID.random()
+            try await it.store.apply(it.application(of: tablet), lifetime: .seconds(60))
+            it.clock.advance(by: .seconds(60))
+            #expect(try await it.store.application(of: tablet) == nil)
+            #expect(await code { try await it.append("who", .admit(.random(), welcome: nil)) } == .notFound)
+            let unknown = it.application(of: tablet, ticket: ClockedStore.hash("never made"))
+            #expect(await code { try await it.store.apply(unknown, lifetime: .seconds(60)) } == .unauthorized)
+        },
+    ]
+
+    static let devices: [Clause<ClockedStore>] = [
         Clause("devices are listed as they joined, with what they told and when they were seen") {
             it async throws -> Void in
             let laptop = try await it.join("laptop")
             let desktop = try await it.join("desktop")
             it.clock.advance(by: .seconds(5))
             try await it.store.arrived(desktop, at: .random())
-            try await it.store.setCapabilities("{\"qemu\":\"7.2\"}", of: laptop)
-            let devices = try await it.store.devices()
+            try await it.store.setProfile([1, 255], of: laptop)
+            let devices = try await it.store.devices(of: ClockedStore.account)
             #expect(devices.map(\.id) == [laptop, desktop])
-            #expect(devices.map(\.capabilities) == ["{\"qemu\":\"7.2\"}", nil])
+            #expect(devices.map(\.profile) == [[1, 255], nil])
             #expect(devices[1].lastSeen == devices[0].lastSeen + .seconds(5))
-            #expect(await code { try await it.store.setCapabilities("1", of: .random()) } == .notFound)
+            #expect(await code { try await it.store.setProfile([1], of: .random()) } == .notFound)
+            #expect(try await it.store.devices(of: ClockedStore.hash("other")).isEmpty)
+        },
+        Clause("a server is there from when it says so until it leaves, or says nothing for long") {
+            it async throws -> Void in
+            let (first, second) = (ServerRun.random(), ServerRun.random())
+            try await it.store.serverArrived(first, url: "https://b:1")
+            try await it.store.serverArrived(second, url: "https://a:1")
+            #expect(try await it.store.servers() == ["https://a:1", "https://b:1"])
+            try await it.store.serverLeft(second)
+            #expect(try await it.store.servers() == ["https://b:1"])
+            it.clock.advance(by: SQLMetadataStore.presenceMax)
+            #expect(try await it.store.servers().isEmpty)
         },
     ]
 
@@ -133,26 +262,26 @@ enum MetadataStoreContract {
         Clause("a device is connected from when it arrives until it leaves the last server") {
             it async throws -> Void in
             let laptop = try await it.join("laptop")
-            let (here, there) = (ServerID.random(), ServerID.random())
-            #expect(try await it.store.devices().map(\.isConnected) == [false])
+            let (here, there) = (ServerRun.random(), ServerRun.random())
+            #expect(try await it.store.devices(of: ClockedStore.account).map(\.isConnected) == [false])
             #expect(try await it.store.arrived(laptop, at: here))
             #expect(try await !it.store.arrived(laptop, at: here))
             #expect(try await it.store.arrived(laptop, at: there))
             try await it.store.left(laptop, from: here)
-            #expect(try await it.store.devices().map(\.isConnected) == [true])
+            #expect(try await it.store.devices(of: ClockedStore.account).map(\.isConnected) == [true])
             try await it.store.left(laptop, from: there)
-            #expect(try await it.store.devices().map(\.isConnected) == [false])
+            #expect(try await it.store.devices(of: ClockedStore.account).map(\.isConnected) == [false])
         },
         Clause("a device of a server that died is not connected for long") { it async throws -> Void in
             let laptop = try await it.join("laptop")
-            let server = ServerID.random()
+            let server = ServerRun.random()
             try await it.store.arrived(laptop, at: server)
             it.clock.advance(by: SQLMetadataStore.presenceMax)
-            #expect(try await it.store.devices().map(\.isConnected) == [false])
+            #expect(try await it.store.devices(of: ClockedStore.account).map(\.isConnected) == [false])
             try await it.store.arrived(laptop, at: server)
-            #expect(try await it.store.devices().map(\.isConnected) == [true])
+            #expect(try await it.store.devices(of: ClockedStore.account).map(\.isConnected) == [true])
             try await it.store.allLeft()
-            #expect(try await it.store.devices().map(\.isConnected) == [false])
+            #expect(try await it.store.devices(of: ClockedStore.account).map(\.isConnected) == [false])
         },
     ]
 
@@ -177,9 +306,10 @@ enum MetadataStoreContract {
         Clause("a VM or a pack whose chunks aren't there is refused") { it async throws -> Void in
             let laptop = try await it.join("laptop")
             let absent = ClockedStore.hash("absent")
-            let incomplete = NewVM(id: .random(), name: "work", definition: [], chunks: [absent])
+            let incomplete = NewVM(
+                id: .random(), account: ClockedStore.account, description: [], chunks: [absent])
             #expect(await code { _ = try await it.store.create(incomplete) } == .wrongState)
-            #expect(try await it.store.vms().isEmpty)
+            #expect(try await it.store.vms(of: ClockedStore.account).isEmpty)
             let vm = try await it.create("work")
             _ = try await it.acquire(vm, by: laptop)
             let known = try await it.addChunk("a", size: 3)
@@ -237,7 +367,7 @@ enum MetadataStoreContract {
                 try await it.addChunk("base"), try await it.addChunk("packed", size: 7), try await it.addChunk("unused")
             )
             let vm = try await it.store.create(
-                NewVM(id: .random(), name: "work", definition: [], chunks: [base.hash])
+                NewVM(id: .random(), account: ClockedStore.account, description: [], chunks: [base.hash])
             ).id
             _ = try await it.acquire(vm, by: laptop)
             try await it.commit(it.offer(1), to: vm, by: laptop, place: .chunks([packed.hash]))
@@ -268,21 +398,25 @@ enum MetadataStoreContract {
             let chunks = ["b", "a", "b"].map(ClockedStore.hash)
             for name in ["a", "b"] { try await it.addChunk(name) }
             let id = VMID.random()
-            let vm = try await it.store.create(NewVM(id: id, name: "work", definition: [0, 255], chunks: chunks))
+            _ = try await it.join("laptop")
+            let vm = try await it.store.create(
+                NewVM(id: id, account: ClockedStore.account, description: [0, 255], chunks: chunks))
             #expect(vm.lease == LeaseState(vm: id))
-            #expect(vm.definition == [0, 255] && vm.created == it.clock.now && vm.revision == 1)
+            #expect(
+                vm.description == [0, 255] && vm.account == ClockedStore.account && vm.created == it.clock.now
+                    && vm.revision == 1)
             #expect(try await it.store.vm(id) == vm)
-            #expect(try await it.store.vms() == [vm])
+            #expect(try await it.store.vms(of: ClockedStore.account) == [vm])
             #expect(try await it.store.chunks(of: id) == Set(chunks).sorted { $0.rawValue < $1.rawValue })
         },
-        Clause("the same VM again is the same VM; its id or name for another is refused") { it async throws -> Void in
-            let vm = NewVM(id: .random(), name: "work", definition: [1], chunks: [])
+        Clause("the same VM again is the same VM; its id for another is refused") { it async throws -> Void in
+            _ = try await it.join("laptop")
+            let vm = NewVM(id: .random(), account: ClockedStore.account, description: [1], chunks: [])
             let first = try await it.store.create(vm)
             #expect(try await it.store.create(vm) == first)
-            let sameID = NewVM(id: vm.id, name: "play", definition: [1], chunks: [])
+            let sameID = NewVM(id: vm.id, account: ClockedStore.account, description: [2], chunks: [])
             #expect(await code { _ = try await it.store.create(sameID) } == .alreadyExists)
-            let sameName = NewVM(id: .random(), name: "WORK", definition: [1], chunks: [])
-            #expect(await code { _ = try await it.store.create(sameName) } == .alreadyExists)
+            #expect(try await it.store.vms(of: ClockedStore.hash("other")).isEmpty)
         },
         Clause("a removed VM is gone with its history, unless the check refuses") { it async throws -> Void in
             let vm = try await it.create("work")
@@ -345,6 +479,22 @@ enum MetadataStoreContract {
             #expect(try await it.store.checkpoint(of: vm, at: Sequence(rawValue: 6)) == nil)
             let huge = Sequence(rawValue: .max)
             #expect(await code { _ = try await it.store.checkpoint(of: vm, at: huge) } == .invalidInput)
+        },
+        Clause("the word of a device that gave the VM back is kept until the next commit") { it async throws -> Void in
+            let vm = try await it.create("work")
+            let laptop = try await it.join("laptop")
+            _ = try await it.acquire(vm, by: laptop)
+            let word = Data([1, 2, 3])
+            _ = try await it.store.change(vm, commit: nil) { lease, _ in
+                try lease.release(by: laptop, epoch: lease.epoch, word: word)
+            }
+            #expect(try await it.store.vm(vm)?.lease.release == word)
+            let epoch = try await it.acquire(vm, by: laptop)
+            let offer = CommitOffer(
+                epoch: epoch, sequence: Sequence(rawValue: 1), parent: .base, kind: .live, size: 1,
+                checksum: ClockedStore.hash("pack"))
+            try await it.commit(offer, to: vm, by: laptop)
+            #expect(try await it.store.vm(vm)?.lease.release == nil)
         },
         Clause("an old commit is known to its repetition, long after") { it async throws -> Void in
             let vm = try await it.create("work")

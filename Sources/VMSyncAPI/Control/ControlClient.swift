@@ -47,8 +47,16 @@ package struct ControlClient: Sendable {
         try await ask(.POST, path)
     }
 
-    private func ask<Answer: Decodable>(_ method: HTTPMethod, _ path: String) async throws -> Answer {
-        let response = try await send(method, path, body: nil)
+    package func post<Answer: Decodable>(
+        _ path: String, _ message: some Encodable, as type: Answer.Type = Answer.self
+    ) async throws -> Answer {
+        try await ask(.POST, path, body: .bytes(try WireJSON.encode(message)))
+    }
+
+    private func ask<Answer: Decodable>(
+        _ method: HTTPMethod, _ path: String, body: HTTPClientRequest.Body? = nil
+    ) async throws -> Answer {
+        let response = try await send(method, path, body: body)
         let body = try await response.body.collect(upTo: Self.lineMax)
         return try WireJSON.decode(Answer.self, from: body, failing: .corrupt)
     }

@@ -7,7 +7,11 @@ package enum ControlPath {
     package static let status = "/status"
     package static let doctor = "/doctor"
     package static let devices = "/devices"
+    package static let approve = "/devices/approve"
+    package static let revoke = "/devices/revoke"
     package static let invitations = "/invitations"
+    package static let keyExport = "/key/export"
+    package static let keyCheck = "/key/check"
     package static let vms = "/vms"
 }
 
@@ -36,6 +40,69 @@ package struct DaemonStatus: Sendable, Codable {
     enum CodingKeys: String, CodingKey {
         case device, id, server, state, pid, vms
         case serverAnswers = "server_answers"
+    }
+}
+
+/// `GET /devices`: a device as its person knows it.
+package struct DeviceStatus: Sendable, Codable {
+    package var id: DeviceID
+    package var name: String
+    package var platform: String
+    package var joined: Timestamp
+    package var lastSeen: Timestamp
+    package var connected: Bool
+    package var isThisOne: Bool
+
+    package init(
+        id: DeviceID, name: String, platform: String, joined: Timestamp, lastSeen: Timestamp, connected: Bool,
+        isThisOne: Bool
+    ) {
+        self.id = id
+        self.name = name
+        self.platform = platform
+        self.joined = joined
+        self.lastSeen = lastSeen
+        self.connected = connected
+        self.isThisOne = isThisOne
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case id, name, platform, joined, connected
+        case lastSeen = "last_seen"
+        case isThisOne = "this_one"
+    }
+}
+
+/// `POST /devices/approve`, `POST /devices/revoke`
+package struct DeviceOrder: Sendable, Codable {
+    /// The id of the one to approve; name or id of the one to revoke.
+    package var device: String
+    package init(device: String) { self.device = device }
+}
+
+/// `POST /key/check`, and the answer to `POST /key/export`.
+package struct RecoveryKeyText: Sendable, Codable {
+    package var key: String
+    package init(key: String) { self.key = key }
+}
+
+/// The answer to `POST /key/check`.
+package struct KeyCheck: Sendable, Codable {
+    /// How many keys the recovery key opens: all there are.
+    package var keys: Int
+    package init(keys: Int) { self.keys = keys }
+}
+
+/// `POST /vms/NAME/start`
+package struct StartRequest: Sendable, Codable {
+    /// Takes the VM from a device that is lost.
+    package var force: Bool
+    package init(force: Bool) { self.force = force }
+
+    /// An order that doesn't say is a plain one.
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        force = try container.decodeIfPresent(Bool.self, forKey: .force) ?? false
     }
 }
 

@@ -49,6 +49,8 @@ package struct VMStatus: Sendable, Codable {
     package var machine: MachineStatus?
     package var lastCheckpoint: CheckpointMetrics?
     package var lastSwitch: SwitchRecord?
+    /// Why the last switch came to nothing, if a device has said so.
+    package var switchReason: Reason?
 
     package init(id: VMID, name: String) {
         self.id = id
@@ -69,6 +71,7 @@ package struct VMStatus: Sendable, Codable {
         case serverAnswers = "server_answers"
         case lastCheckpoint = "last_checkpoint"
         case lastSwitch = "last_switch"
+        case switchReason = "switch_reason"
     }
 }
 

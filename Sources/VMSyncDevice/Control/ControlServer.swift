@@ -5,6 +5,7 @@ import NIOCore
 import ServiceLifecycle
 import VMSyncAPI
 import VMSyncCore
+import VMSyncSecrets
 
 /// The daemon's control socket: thin routes that decode, call the daemon, and encode.
 struct ControlServer {
@@ -28,13 +29,36 @@ struct ControlServer {
     private var router: Router<BasicRequestContext> {
         let router = Router()
         let daemon = daemon
-        router.get("status") { _, _ in try await Self.answer { await daemon.status() } }
-        router.get("doctor") { _, _ in try await Self.answer { await daemon.doctor() } }
-        router.get("devices") { _, _ in try await Self.answer { try await daemon.client.devices() } }
-        router.post("invitations") { _, _ in try await Self.answer { try await daemon.client.invite() } }
+        router.get("status") { _, _ in try await answer { await daemon.status() } }
+        router.get("doctor") { _, _ in try await answer { await daemon.doctor() } }
+        router.get("devices") { _, _ in try await answer { try await daemon.listDevices() } }
+        router.post("devices/approve") { request, _ in
+            let order = try await read(DeviceOrder.self, request)
+            return try await answer {
+                try await daemon.approve(order.device)
+                return Done()
+            }
+        }
+        router.post("devices/revoke") { request, _ in
+            let order = try await read(DeviceOrder.self, request)
+            return try await answer {
+                try await daemon.revoke(order.device)
+                return Done()
+            }
+        }
+        router.post("key/export") { _, _ in
+            try await answer { RecoveryKeyText(key: try await daemon.account.renewRecoveryKey().text) }
+        }
+        router.post("key/check") { request, _ in
+            let order = try await read(RecoveryKeyText.self, request)
+            return try await answer {
+                KeyCheck(keys: try await daemon.account.check(try RecoveryKey(typed: order.key)))
+            }
+        }
+        router.post("invitations") { _, _ in try await answer { try await daemon.account.invite() } }
         router.post("vms") { request, _ in
-            let order = try await Self.order(CreateRequest.self, request)
-            return Self.stream { progress in try await daemon.create(order, progress: progress).name }
+            let order = try await read(CreateRequest.self, request)
+            return stream { progress in try await daemon.create(order, progress: progress) }
         }
         addVerbs(to: router.group("vms/:name"))
         return router
@@ -46,31 +70,32 @@ struct ControlServer {
             try await daemon.host(try context.parameters.require("name"))
         }
         group.get("metrics") { _, context in
-            let vm = try await Self.checked { try await host(context) }
-            return try await Self.answer { await vm.latestMetrics }
+            let vm = try await checked { try await host(context) }
+            return try await answer { await vm.latestMetrics }
         }
         group.post("verify") { _, context in
-            let vm = try await Self.checked { try await host(context) }
-            return try await Self.answer { try await vm.verify() }
+            let vm = try await checked { try await host(context) }
+            return try await answer { try await vm.verify() }
         }
-        group.post("start") { _, context in
-            let vm = try await Self.checked { try await host(context) }
-            return Self.stream(following: vm) { _ in try await vm.start() }
+        group.post("start") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(StartRequest.self, request)
+            return stream(following: vm) { _ in try await vm.start(force: order.force) }
         }
         group.post("suspend") { _, context in
-            let vm = try await Self.checked { try await host(context) }
-            return Self.stream(following: vm) { _ in try await vm.suspendVM() }
+            let vm = try await checked { try await host(context) }
+            return stream(following: vm) { _ in try await vm.suspendVM() }
         }
         group.post("stop") { request, context in
-            let vm = try await Self.checked { try await host(context) }
-            let order = try await Self.order(StopRequest.self, request)
-            return Self.stream(following: vm) { _ in try await vm.stop(force: order.force) }
+            let vm = try await checked { try await host(context) }
+            let order = try await read(StopRequest.self, request)
+            return stream(following: vm) { _ in try await vm.stop(force: order.force) }
         }
         group.post("switch") { request, context in
-            let vm = try await Self.checked { try await host(context) }
-            let order = try await Self.order(SwitchOrder.self, request)
-            let target = try await Self.checked { try await daemon.device(order.to) }
-            return Self.stream(following: vm) { progress in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(SwitchOrder.self, request)
+            let target = try await checked { try await daemon.device(order.to) }
+            return stream(following: vm) { progress in
                 try await daemon.move(vm, to: target, progress: progress)
             }
         }
@@ -78,19 +103,19 @@ struct ControlServer {
 
     // MARK: Encoding
 
-    private static func order<Order: Decodable>(_ type: Order.Type, _ request: Request) async throws -> Order {
-        let body = try await request.body.collect(upTo: bodyMax)
+    private func read<Order: Decodable>(_ type: Order.Type, _ request: Request) async throws -> Order {
+        let body = try await request.body.collect(upTo: Self.bodyMax)
         return try await checked { try WireJSON.decode(Order.self, from: body, failing: .invalidInput) }
     }
 
-    private static func answer(_ make: @Sendable () async throws -> some Encodable) async throws -> Response {
+    private func answer(_ make: @Sendable () async throws -> some Encodable) async throws -> Response {
         let body = try await checked { try WireJSON.encode(try await make()) }
         return Response(status: .ok, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: body))
     }
 
     /// An answer of lines: progress while `work` goes on, then its result or its error. When the client goes away,
     /// `work` is cancelled.
-    private static func stream(
+    private func stream(
         following host: VMHost? = nil,
         _ work: @escaping @Sendable (@escaping ProgressHandler) async throws -> some Encodable & Sendable
     ) -> Response {
@@ -99,7 +124,7 @@ struct ControlServer {
             do {
                 output.yield(try ControlLine(result: try await work { output.yield(ControlLine(progress: $0)) }))
             } catch {
-                output.yield(ControlLine(error: VMSyncError(error)))
+                output.yield(ControlLine(error: await daemon.worded(VMSyncError(error))))
             }
             output.finish()
         }
@@ -125,7 +150,7 @@ struct ControlServer {
         return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
     }
 
-    private static func stream(
+    private func stream(
         following host: VMHost, _ work: @escaping @Sendable (@escaping ProgressHandler) async throws -> Void
     ) -> Response {
         stream(following: host) { progress in
@@ -135,8 +160,8 @@ struct ControlServer {
     }
 
     /// Turns what `body` throws into an answer that the client turns back into the same error.
-    private static func checked<Value>(_ body: () async throws -> Value) async throws -> Value {
-        do { return try await body() } catch { throw ControlFailure(error: VMSyncError(error)) }
+    private func checked<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do { return try await body() } catch { throw ControlFailure(error: await daemon.worded(VMSyncError(error))) }
     }
 }
 

@@ -34,4 +34,11 @@ struct Tenure: Sendable, Codable {
 
     var epoch: Epoch
     var departure: Departure?
+    /// Whether a person has said that this device takes the VM over from one that is lost.
+    var isForced: Bool?
+
+    /// The same tenure, with another departure or none.
+    func departing(_ departure: Departure?) -> Tenure {
+        Tenure(epoch: epoch, departure: departure, isForced: isForced)
+    }
 }

@@ -113,17 +113,24 @@ extension VMHost {
 
     private func commit(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
         try Fault.point(then == .keep ? "before-commit" : "before-departure-commit")
+        let outgoing = try outgoing(sealed, then: then)
         let offer = CommitOffer(
             epoch: sealed.epoch, sequence: sealed.sequence, parent: sealed.parent,
-            kind: sealed.kind == .live ? .live : .off, size: UInt64(sealed.packBytes),
-            checksum: try ContentHash(ofFile: sealed.packPath),
-            digest: sealed.digest.description, then: then)
+            kind: sealed.kind == .live ? .live : .off, size: outgoing.said.size, checksum: outgoing.said.checksum,
+            statement: outgoing.signed.bytes, then: then)
         let start = ContinuousClock.now
-        let head = try await environment.client.commit(offer, to: id, pack: .file(path: sealed.packPath))
+        let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))
         link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
+        try await noteCommitted(outgoing)
         replica?.acknowledge(head.sequence)
         noteHead(head)
+    }
+
+    /// The server has had this one since a time when this device couldn't hear of it.
+    func drop(_ sequence: Sequence) async throws {
+        if chain.point?.sequence ?? .base < sequence { try await followStatements(to: sequence) }
+        replica?.acknowledge(sequence)
     }
 
     // MARK: The last checkpoint
@@ -132,9 +139,9 @@ extension VMHost {
         do {
             try await depart(then: .move(pending))
         } catch {
-            let reason = Reason(VMSyncError(error))
             // If the lease has moved already, this is refused, and the record will say so.
-            _ = try? await environment.client.answer(.fail(reason), to: pending, of: id)
+            _ = try? await environment.client.answer(
+                .fail(try encrypted(Reason(VMSyncError(error)), of: pending)), to: pending, of: id)
             throw error
         }
     }
@@ -142,9 +149,11 @@ extension VMHost {
     /// Tells who asked for a switch what must happen first.
     func failHandOver(_ pending: SwitchID) async throws {
         let reason = VMSyncError(
-            .machine, "\(record.name) has crashed there, so it can't move while it runs",
-            hint: "vmsync start \(record.name), on \(environment.me.name)", device: environment.me.name)
-        adopt(try await environment.client.answer(.fail(Reason(reason)), to: pending, of: id))
+            .machine, "\(name) has crashed there, so it can't move while it runs",
+            hint: "vmsync start \(name), on \(environment.me.name)", device: environment.me.name)
+        adopt(
+            try await environment.client.answer(
+                .fail(try encrypted(Reason(reason), of: pending)), to: pending, of: id))
         try await refreshRecord()
     }
 
@@ -174,7 +183,7 @@ extension VMHost {
             made = try await makeLive(thenResume: false)
         } catch {
             // Nothing was sent: the lease is ours as before.
-            try saveTenure(tenure.map { Tenure(epoch: $0.epoch, departure: nil) })
+            try saveTenure(tenure?.departing(nil))
             if machineState == .held {
                 try await machine?.resume()
                 machineState = .running
@@ -202,7 +211,7 @@ extension VMHost {
         let head = record.head?.sequence ?? .base
         for earlier in waitingCheckpoints where earlier.sequence < sealed.sequence {
             if earlier.sequence <= head {
-                replica?.acknowledge(earlier.sequence)
+                try await drop(earlier.sequence)
             } else {
                 try await commit(earlier, then: .keep)
             }
@@ -213,7 +222,7 @@ extension VMHost {
     private func noteDeparture(_ sequence: Sequence, then: AfterCommit, isOff: Bool = false) throws {
         guard let tenure else { throw VMSyncError(.bug, "a departure without a tenure") }
         let departure = Tenure.Departure(sequence: sequence, then: then, isOff: isOff)
-        try saveTenure(Tenure(epoch: tenure.epoch, departure: departure))
+        try saveTenure(tenure.departing(departure))
     }
 
     private func reportDeparture(_ pending: SwitchID, _ made: Made, sending: [String: Double]) async {
@@ -243,7 +252,7 @@ extension VMHost {
         }
         try await refreshRecord()
         guard record.holder == environment.me.id, record.epoch == tenure.epoch else {
-            if let head = record.head, head.sequence >= departure.sequence { replica?.acknowledge(departure.sequence) }
+            if let head = record.head, head.sequence >= departure.sequence { try await drop(departure.sequence) }
             return try await departed()
         }
         let sealed = waitingCheckpoints.first { $0.sequence == departure.sequence }
@@ -255,7 +264,8 @@ extension VMHost {
             }
             if isOpen {
                 let reason = Reason(VMSyncError(.machine, "the source was interrupted"))
-                _ = try await environment.client.answer(.fail(reason), to: pending, of: id)
+                _ = try await environment.client.answer(
+                    .fail(try encrypted(reason, of: pending)), to: pending, of: id)
             }
         } else if let sealed {
             try await commitLast(sealed, then: .release)
@@ -267,7 +277,7 @@ extension VMHost {
     }
 
     private func goOnHere() async throws {
-        if let tenure { try saveTenure(Tenure(epoch: tenure.epoch, departure: nil)) }
+        if let tenure { try saveTenure(tenure.departing(nil)) }
         nextCheckpoint = .now
         guard let machine else {
             // Paused since its last checkpoint was sealed, QEMU ended: the replica is whole, and can be started from.

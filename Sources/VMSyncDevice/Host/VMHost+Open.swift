@@ -23,10 +23,8 @@ extension VMHost {
 
     /// Opens what is here. Without the base images there is nothing yet. What fails is done when it is called again.
     func open() async throws {
-        let description = try VMDescription(record.definition)
-        self.description = description
         guard description.images.allSatisfy(environment.images.has) else { return }
-        let replica = try await openReplica(description)
+        let replica = try await openReplica()
         guard !isAdopted else { return }
         try await adoptMachine(replica)
         isAdopted = true
@@ -34,7 +32,7 @@ extension VMHost {
     }
 
     /// The replica, with its disks served; the one that is open if there is one.
-    private func openReplica(_ description: VMDescription) async throws -> Replica {
+    private func openReplica() async throws -> Replica {
         if let replica { return replica }
         let bases = description.disks.map(environment.images.path)
         let replica = try Replica(
@@ -48,6 +46,7 @@ extension VMHost {
             path: paths.disks, exports: exports, group: MultiThreadedEventLoopGroup.singleton,
             threadPool: .singleton, logger: logger)
         tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
+        openChain()
         self.replica = replica
         return replica
     }
@@ -152,7 +151,7 @@ extension VMHost {
         problem = VMSyncError(
             noSpace ? .noSpace : .io, "the VM is paused: its disk \(device) can't be written",
             hint: noSpace
-                ? "free some space in \(paths.state), then: vmsync start \(record.name)" : "see \(paths.qemuLog)")
+                ? "free some space in \(paths.state), then: vmsync start \(name)" : "see \(paths.qemuLog)")
         publish()
     }
 
@@ -161,7 +160,6 @@ extension VMHost {
     func startTracking(_ machine: Machine) {
         trackerIsCurrent = false
         do {
-            guard let description else { return }
             let report = try RamwatchReport(file: paths.ramwatchReport, memory: description.machine.memory)
             tracker = try DirtyTracker(pid: machine.process.pid, report: report)
             trackingProblem = nil
@@ -173,7 +171,7 @@ extension VMHost {
     }
 
     func launch(_ role: QEMUArguments.Role) async throws -> Machine {
-        guard let description, let replica else { throw VMSyncError(.wrongState, "the base image is not here yet") }
+        guard let replica else { throw VMSyncError(.wrongState, "the base image is not here yet") }
         if let obstacle = environment.capabilities.reasonAgainst(
             description.machine, savedBy: role == .incoming ? replica.record.qemu : nil)
         {
@@ -184,7 +182,7 @@ extension VMHost {
                 kernel: environment.images.path(kernel), initrd: description.initrd.map(environment.images.path))
         }
         let settings = Machine.LaunchSettings(
-            name: record.name, paths: paths, accelerator: .choose(for: description.machine.architecture), boot: boot,
+            name: name, paths: paths, accelerator: .choose(for: description.machine.architecture), boot: boot,
             ramwatch: environment.ramwatch)
         let launched = try await Machine.launch(
             description.machine, role: role, settings: settings, group: MultiThreadedEventLoopGroup.singleton,

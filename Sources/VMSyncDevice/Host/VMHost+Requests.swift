@@ -6,11 +6,15 @@ import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
 import VMSyncReplica
+import VMSyncSecrets
 
 /// Something a user asked of one VM on this device, and who waits for it.
 struct HostRequest {
     enum Kind: Equatable {
-        case start
+        /// `force` takes the VM from a device that is lost.
+        case start(force: Bool)
+        /// Follow what the server has, without the packs.
+        case follow
         /// Press the power button; `force` pulls the plug.
         case stop(force: Bool)
         case suspend
@@ -23,18 +27,21 @@ struct HostRequest {
 
 /// What a user asks for. Each call returns when it has come true.
 extension VMHost {
-    package func start() async throws {
+    /// - Parameter force: takes the VM over from the device that had it last. What that one had not saved is lost to the
+    ///   others.
+    package func start(force: Bool = false) async throws {
         if let divergence { throw divergence }
         if machineState == .running {
             // QEMU pauses the guest when its disk can't be written; asked to start, it tries again.
             if try await machine?.runState() == .ioError { try await machine?.resume() }
             return
         }
-        if let holder = record.holder, holder != environment.me.id {
+        if let holder = record.holder, holder != me, !force {
             throw VMSyncError(
-                .leaseHeld, "\(record.name) runs on another device", hint: "vmsync switch \(record.name)")
+                .leaseHeld, "\(name) runs on another device",
+                hint: "vmsync switch \(name); if that device is lost: vmsync start \(name) --force")
         }
-        try await ask(.start)
+        try await ask(.start(force: force))
     }
 
     package func stop(force: Bool) async throws {
@@ -47,11 +54,17 @@ extension VMHost {
         try await ask(.suspend)
     }
 
+    /// Up to where the VM's history is known to be what its devices have signed.
+    package func chainHead() async throws -> ChainPoint? {
+        try await ask(.follow)
+        return chain.point
+    }
+
     private func requireRunning() throws {
         if let divergence { throw divergence }
         guard machineState == .running else {
-            let hint = record.holder == nil ? "vmsync start \(record.name)" : "vmsync switch \(record.name)"
-            throw VMSyncError(.wrongState, "\(record.name) doesn't run on this device", hint: hint)
+            let hint = record.holder == nil ? "vmsync start \(name)" : "vmsync switch \(name)"
+            throw VMSyncError(.wrongState, "\(name) doesn't run on this device", hint: hint)
         }
     }
 
@@ -88,8 +101,10 @@ extension VMHost {
 
     private func begin(_ kind: HostRequest.Kind) async throws {
         switch kind {
-        case .start:
-            _ = try await environment.client.acquireLease(id)
+        case .follow: try await followToHead()
+        case .start(let force):
+            let epoch = try await environment.client.acquireLease(id, force: force)
+            if force { forcedEpoch = epoch }
             try await refreshRecord()
         case .stop(let force):
             if force {
@@ -107,6 +122,7 @@ extension VMHost {
     private func isFulfilled(_ kind: HostRequest.Kind) -> Bool {
         switch kind {
         case .start: machineState == .running
+        case .follow: true
         case .stop, .suspend: machineState == .none && tenure == nil
         }
     }
@@ -121,10 +137,10 @@ extension Array {
 extension VMHost {
     /// Reads everything that the replica holds and compares it with what it ought to be. The guest must not run here.
     package func verify() throws -> Verification {
-        guard let replica else { throw VMSyncError(.wrongState, "nothing of \(record.name) is on this device yet") }
+        guard let replica else { throw VMSyncError(.wrongState, "nothing of \(name) is on this device yet") }
         guard machineState != .running else {
             throw VMSyncError(
-                .wrongState, "\(record.name) runs here and changes all the time",
+                .wrongState, "\(name) runs here and changes all the time",
                 hint: "verify it on a standby, or suspend it first")
         }
         return Verification(

@@ -7,11 +7,11 @@ import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
 import VMSyncReplica
+import VMSyncSecrets
 
 /// Following: base images, packs, a QEMU that waits.
 extension VMHost {
     func fetchBase() async throws {
-        guard let description else { throw VMSyncError(.bug, "no description of VM \(id)") }
         defer { progress.withLock { $0 = nil } }
         for image in description.images {
             try await environment.images.fetch(image) { [self] step in progress.withLock { $0 = step } }
@@ -36,8 +36,12 @@ extension VMHost {
             throw VMSyncError(.notFound, "the server has no checkpoint after \(replica.record.sequence) of this VM")
         }
         let sequence = checkpoint.sequence
-        try await environment.client.fetchPack(of: id, checkpoint, to: replica.inboxPath(sequence))
+        let said = try await believe(checkpoint)
+        let encrypted = replica.inboxPath(sequence) + ".encrypted"
+        try await environment.client.fetchPack(of: id, checkpoint, to: encrypted)
         watch.lap("fetch")
+        try await decrypt(encrypted, into: replica.inboxPath(sequence), said)
+        watch.lap("decrypt")
         if record.holder == environment.me.id { try Fault.point("arrival-fetched") }
         try replica.applyInbox(sequence)
         watch.lap("apply")
@@ -47,6 +51,17 @@ extension VMHost {
         if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .ready {
             await followApproach(of: pending.id)
         }
+    }
+
+    /// - Throws: `unauthorized` if this device has no key for it.
+    private func decrypt(_ encrypted: String, into path: String, _ said: Statement) async throws {
+        defer { AtomicFile.remove(encrypted) }
+        let account = account
+        let subject = KeySubject.vm(id)
+        let generation = try PackCipher.generation(of: encrypted)
+        if !account.hasKey(of: subject, generation) { try await account.refresh() }
+        try PackCipher.decrypt(
+            encrypted, into: path, try account.key(of: subject, generation), .pack(id, said.sequence))
     }
 
     /// The checkpoint that follows `sequence`; numbers may be missing between the two.
@@ -125,9 +140,10 @@ extension VMHost {
         var watch = Stopwatch()
         var mayHaveRun = false
         do {
+            try await checkRight()
             let state = replica.record.kind == .live ? try replica.deviceState() : nil
             let machine = try await machineToActivate(state)
-            try saveTenure(Tenure(epoch: record.epoch, departure: nil))
+            try saveTenure(Tenure(epoch: record.epoch, isForced: isForced ? true : nil))
             watch.lap("prepare")
             try Fault.point("before-load")
             if let state { try await machine.loadDeviceState(state) }
@@ -169,10 +185,11 @@ extension VMHost {
         if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .moved {
             let reason = VMSyncError(
                 error.code, "the VM can't go on here: \(error.message)",
-                hint: "vmsync start \(record.name), on the device that had it", device: environment.me.name)
-            _ = try? await environment.client.answer(.fail(Reason(reason)), to: pending.id, of: id)
+                hint: "vmsync start \(name), on the device that had it", device: environment.me.name)
+            _ = try? await environment.client.answer(
+                .fail(try encrypted(Reason(reason), of: pending.id)), to: pending.id, of: id)
         }
-        try await environment.client.releaseLease(id, epoch: record.epoch)
+        try await environment.client.releaseLease(id, epoch: record.epoch, word: try wordOfRelease())
         try await refreshRecord()
     }
 

@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import Synchronization
 import VMSyncAPI
@@ -10,7 +11,7 @@ import VMSyncReplica
 /// What `vmsync status` shows, put together after every step.
 extension VMHost {
     func publish() {
-        var status = VMStatus(id: id, name: record.name)
+        var status = VMStatus(id: id, name: name)
         status.state = stateWord
         status.epoch = record.epoch
         status.holder = record.holder
@@ -20,11 +21,20 @@ extension VMHost {
         status.savedSecondsAgo = saved.map { (ContinuousClock.now - $0.at).seconds }
         status.notUploadedBytes = waitingCheckpoints.reduce(0) { $0 + $1.packBytes }
         status.serverAnswers = serverAnswers
-        status.problem = (divergence ?? problem ?? damage).map(Reason.init)
+        status.problem = (divergence ?? setBack ?? problem ?? damage).map(Reason.init)
         status.machine = machineStatus
         status.lastCheckpoint = metrics.last
         status.lastSwitch = record.lastSwitch
+        status.switchReason = record.lastSwitch.flatMap(reason(of:))
         published.withLock { $0 = status }
+    }
+
+    /// Why a switch came to nothing, as a device has told it.
+    private func reason(of pending: SwitchRecord) -> Reason? {
+        guard let encrypted = pending.reason,
+            let json = try? account.decrypt(encrypted, .reason(pending.id.rawValue), of: .vm(id))
+        else { return nil }
+        return try? JSONDecoder().decode(Reason.self, from: Data(json))
     }
 
     /// Why the VM stands still here though it ran: it must not go on by itself.
@@ -32,12 +42,12 @@ extension VMHost {
         guard isDiverged else { return nil }
         return VMSyncError(
             .fenced, "the VM went on on another device; what was done here since is kept, paused",
-            hint: "vmsync status \(record.name)")
+            hint: "vmsync status \(name)")
     }
 
     private var damage: VMSyncError? {
         replica?.record.damage.map {
-            VMSyncError(.corrupt, "this replica is damaged: \($0)", hint: "vmsync start \(record.name)")
+            VMSyncError(.corrupt, "this replica is damaged: \($0)", hint: "vmsync start \(name)")
         }
     }
 
@@ -62,7 +72,7 @@ extension VMHost {
     }
 
     private var machineStatus: MachineStatus? {
-        guard let machine, let description else { return nil }
+        guard let machine else { return nil }
         return MachineStatus(
             state: "\(machineState)", accelerator: Accelerator.choose(for: description.machine.architecture).rawValue,
             tracking: (tracker == nil ? TrackingMethod.compare : .pagemap).rawValue, trackingProblem: trackingProblem,

@@ -10,12 +10,14 @@ import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
 import VMSyncReplica
+import VMSyncSecrets
 
 /// What the hosts of all VMs on this device have in common.
 package struct HostEnvironment: Sendable {
     package var me: DeviceIdentity
     package var folders: DeviceFolders
     package var client: SyncClient
+    package var account: Account
     package var images: ImageStore
     package var capabilities: HostCapabilities
     /// libramwatch.so, if it was found.
@@ -40,6 +42,7 @@ package actor VMHost {
     package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
 
     package nonisolated let id: VMID
+    package nonisolated let name: String
     nonisolated let environment: HostEnvironment
     nonisolated let paths: MachinePaths
     nonisolated let wake = WakeSignal()
@@ -55,7 +58,7 @@ package actor VMHost {
     /// decides nothing yet, for the lease may be elsewhere, or here.
     var recordIsCurrent: Bool
     var serverAnswers: Bool
-    var description: VMDescription?
+    let description: VMDescription
     var replica: Replica?
     /// Whether it is known what an earlier daemon left running here. Before that nothing is decided.
     var isAdopted = false
@@ -69,6 +72,14 @@ package actor VMHost {
     /// Whether the tracker was armed at the checkpoint that the replica holds.
     var trackerIsCurrent = false
     var tenure: Tenure?
+    /// What this device believes of the VM's history.
+    var chain: Chain
+    /// The epoch under which a person has let this device take the VM over.
+    var forcedEpoch: Epoch?
+    /// The server has shown an older head than this device knows; it may only have been late to say so.
+    var headIsInDoubt = false
+    /// The server was set back: nothing that it says is followed, and nothing is sent to it, until it is what it was.
+    var setBack: VMSyncError?
     var nextCheckpoint = ContinuousClock.now
     var failures = 0
     var problem: VMSyncError?
@@ -86,8 +97,14 @@ package actor VMHost {
     var approach: SwitchApproach?
 
     /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
-    package init(record: VMRecord, isCurrent: Bool, environment: HostEnvironment, thread: any EventLoop) {
+    package init(
+        record: VMRecord, _ description: VMDescription, isCurrent: Bool, environment: HostEnvironment,
+        thread: any EventLoop
+    ) {
         id = record.id
+        name = description.name
+        self.description = description
+        chain = Chain(vm: record.id)
         self.record = record
         recordIsCurrent = isCurrent
         serverAnswers = isCurrent
@@ -95,9 +112,9 @@ package actor VMHost {
         self.thread = thread
         paths = environment.folders.machine(record.id)
         var logger = environment.logger
-        logger[metadataKey: "vm"] = "\(record.name)"
+        logger[metadataKey: "vm"] = "\(description.name)"
         self.logger = logger
-        published = Mutex(VMStatus(id: record.id, name: record.name))
+        published = Mutex(VMStatus(id: record.id, name: description.name))
     }
 
     // MARK: From outside
@@ -136,6 +153,7 @@ package actor VMHost {
         opened.open()
         while !Task.isCancelled {
             await answerRequests()
+            await checkHead()
             let action = nextAction
             guard action != .wait else {
                 publish()
@@ -155,7 +173,7 @@ package actor VMHost {
     }
 
     private var nextAction: DeviceAction {
-        if isDiverged { return .wait }
+        if isDiverged || setBack != nil { return .wait }
         noteSwitch()
         return situation.nextAction
     }
@@ -182,7 +200,8 @@ package actor VMHost {
             serverTakesNothing: problem.map { Self.serversFault.contains($0.code) } ?? false,
             checkpointIsDue: nextCheckpoint <= .now,
             approach: approach?.next ?? .lastCheckpoint,
-            startWanted: requests.contains { $0.kind == .start }, obstacle: obstacle)
+            startWanted: requests.contains { $0.kind == .start(force: false) || $0.kind == .start(force: true) },
+            obstacle: obstacle)
     }
 
     private var server: DeviceSituation.Server {
@@ -193,7 +212,6 @@ package actor VMHost {
 
     /// Why this device can't run the VM as it is now.
     private var obstacle: VMSyncError? {
-        guard let description else { return nil }
         let savedBy = record.head?.kind == .live ? replica?.record.qemu : nil
         return environment.capabilities.reasonAgainst(description.machine, savedBy: savedBy)
     }
@@ -207,7 +225,7 @@ package actor VMHost {
         case .fetchBase: try await fetchBase()
         case .rebuild: try await rebuild()
         case .applyNext: try await fetchAndApply()
-        case .drop(let sequence): replica?.acknowledge(sequence)
+        case .drop(let sequence): try await drop(sequence)
         case .upload: try await upload()
         case .checkpoint: try await checkpoint()
         case .sealOff: try await sealOff()
@@ -218,7 +236,8 @@ package actor VMHost {
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
         case .refuse(let id, let reason):
-            adopt(try await environment.client.answer(.refuse(reason), to: id, of: self.id))
+            adopt(
+                try await environment.client.answer(.refuse(try encrypted(reason, of: id)), to: id, of: self.id))
         case .goActive: try await goActive()
         case .confirmArrival(let id): try await confirmArrival(id)
         case .stepDown: try await stepDown()
@@ -252,6 +271,7 @@ package actor VMHost {
 
     private func take(_ newer: VMRecord) {
         guard newer.revision >= record.revision || !recordIsCurrent else { return }
+        if newer.head?.sequence ?? .base < chain.memory?.sequence ?? .base { headIsInDoubt = true }
         let known = recordIsCurrent ? record.head : nil
         record = newer
         recordIsCurrent = true
@@ -265,6 +285,26 @@ package actor VMHost {
         if head.sequence > record.head?.sequence ?? .base { record.head = head }
         if let saved, saved.sequence >= head.sequence { return }
         saved = (head.sequence, .now)
+    }
+
+    /// A record that was on its way while this device committed shows an older head, and that is no harm. One that is
+    /// asked for anew does not, unless the server was set back.
+    private func checkHead() async {
+        guard headIsInDoubt else { return }
+        do {
+            let asked = try await environment.client.vm(id)
+            headIsInDoubt = false
+            take(asked)
+            headIsInDoubt = false
+            try chain.check(head: asked.head?.sequence ?? .base)
+            setBack = nil
+        } catch let error as VMSyncError where error.code == .corrupt {
+            setBack = error
+            logger.error("\(error.message)")
+        } catch {
+            // Asked again with the next record.
+        }
+        publish()
     }
 
     private func close() async {

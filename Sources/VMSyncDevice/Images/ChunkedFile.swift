@@ -4,8 +4,8 @@
     import Musl
 #endif
 import CVMSyncLinux
+import Crypto
 import Foundation
-import NIOCore
 import Synchronization
 import VMSyncCheckpoint
 import VMSyncCore
@@ -49,6 +49,26 @@ struct ChunkedFile: Sendable {
         guard descriptor >= 0 else { throw .system("open", path: path) }
         defer { close(descriptor) }
         guard fsync(descriptor) == 0 else { throw .system("fsync", path: path) }
+    }
+
+    /// Of what isn't a hole, and where it is.
+    func contentHash() throws(VMSyncError) -> ContentHash {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
+        defer { close(descriptor) }
+        var hasher = SHA256()
+        var buffer = [UInt8](repeating: 0, count: ImageManifest.chunkLength)
+        for index in [Int(size)] + populatedChunks {
+            withUnsafeBytes(of: UInt64(index).littleEndian) { hasher.update(bufferPointer: $0) }
+        }
+        for index in populatedChunks {
+            let count = try buffer.withMutableRawBytes { bytes throws(VMSyncError) in
+                try FileBytes.read(
+                    into: bytes, from: descriptor, at: UInt64(index * ImageManifest.chunkLength), path: path)
+            }
+            buffer.withUnsafeBytes { hasher.update(bufferPointer: UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        }
+        return ContentHash(digest: hasher.finalize())
     }
 
     /// The zstd frame of chunk `index`; nil if it is all zeros.
@@ -104,11 +124,10 @@ final class PartialImage: Sendable {
 
     /// Puts the chunk whose zstd frame is `frame` in its place.
     /// - Throws: `corrupt` if it doesn't hold `length` bytes.
-    func put(_ frame: ByteBuffer, at index: Int, length: Int) throws(VMSyncError) {
+    func put(_ frame: [UInt8], at index: Int, length: Int) throws(VMSyncError) {
         var raw = [UInt8](repeating: 0, count: length)
-        let bytes = Array(buffer: frame)
         try raw.withMutableRawBytes { output throws(VMSyncError) in
-            try bytes.withRawBytes { input throws(VMSyncError) in
+            try frame.withRawBytes { input throws(VMSyncError) in
                 try ZstdDecompressor().decompress(input, into: output)
             }
         }

@@ -11,6 +11,7 @@ import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
+import VMSyncSecrets
 
 /// The base images on this device: raw files that never change, named by their manifest.
 package struct ImageStore: Sendable {
@@ -19,10 +20,12 @@ package struct ImageStore: Sendable {
 
     let folder: String
     let client: SyncClient
+    let account: Account
 
-    package init(folder: String, client: SyncClient) {
+    package init(folder: String, client: SyncClient, account: Account) {
         self.folder = folder
         self.client = client
+        self.account = account
     }
 
     package func path(_ image: ImageReference) -> String { "\(folder)/\(image.manifest).raw" }
@@ -73,11 +76,16 @@ package struct ImageStore: Sendable {
         -> (ImageReference, [ContentHash])
     {
         let source = try ChunkedFile(path: file)
+        progress(StepProgress(step: "looking what is in the image"))
+        let key = try account.newestKey(of: .account).imageKey(
+            of: try await NIOThreadPool.singleton.runIfActive { try source.contentHash() })
         let meter = ProgressMeter("uploading the base image", total: source.populatedBytes, handler: progress)
         var chunks: [ImageManifest.Chunk] = []
         for batch in source.populatedChunks.split(every: 64) {
             let frames = try await NIOThreadPool.singleton.runIfActive {
-                try batch.compactMap { index in try source.frame(index).map { (index, $0) } }
+                try batch.compactMap { index in
+                    try source.frame(index).map { (index, try Self.encrypted($0, key)) }
+                }
             }
             let hashes = frames.map { ContentHash(digest: SHA256.hash(data: $0.1)) }
             chunks += zip(frames, hashes).map { ImageManifest.Chunk(index: $0.0, hash: $1) }
@@ -92,11 +100,15 @@ package struct ImageStore: Sendable {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let manifest = try encoder.encode(ImageManifest(size: source.size, chunks: chunks))
-        let hash = try await client.putChunk(ByteBuffer(bytes: manifest))
-        let image = ImageReference(manifest: hash, size: source.size)
+        let hash = try await client.putChunk(ByteBuffer(bytes: try Self.encrypted(Array(manifest), key)))
+        let image = ImageReference(manifest: hash, size: source.size, key: key)
         try source.synchronize()
         guard rename(file, path(image)) == 0 else { throw VMSyncError.system("rename", path: path(image)) }
         return (image, Array(Set(chunks.map(\.hash) + [hash])))
+    }
+
+    private static func encrypted(_ bytes: [UInt8], _ key: SubjectKey) throws(VMSyncError) -> [UInt8] {
+        try bytes.withRawBytes { bytes throws(VMSyncError) in try StreamEncryptor.encryptChunk(bytes, with: key) }
     }
 
     private func send(_ frames: [[UInt8]]) async throws {
@@ -114,8 +126,7 @@ package struct ImageStore: Sendable {
     /// Fetches an image that isn't here; goes on where an earlier fetch broke off.
     package func fetch(_ image: ImageReference, progress: @escaping ProgressHandler) async throws {
         guard !has(image) else { return }
-        let manifest = try ImageManifest(
-            Data(Array(buffer: try await client.chunk(image.manifest))), reference: image)
+        let manifest = try ImageManifest(Data(try await chunk(image.manifest, image.key)), reference: image)
         let part = try PartialImage(path: path(image), size: image.size)
         let missing = manifest.chunks.filter { !part.has($0.index) }
         try checkSpace(for: UInt64(missing.count * ImageManifest.chunkLength))
@@ -125,7 +136,7 @@ package struct ImageStore: Sendable {
             for (position, chunk) in missing.enumerated() {
                 if position >= Self.transfersMax { try await group.next() }
                 group.addTask {
-                    let frame = try await client.chunk(chunk.hash)
+                    let frame = try await self.chunk(chunk.hash, image.key)
                     try await NIOThreadPool.singleton.runIfActive {
                         try part.put(frame, at: chunk.index, length: manifest.length(ofChunk: chunk.index))
                     }
@@ -135,6 +146,12 @@ package struct ImageStore: Sendable {
             try await group.waitForAll()
         }
         try part.complete()
+    }
+
+    private func chunk(_ hash: ContentHash, _ key: SubjectKey) async throws -> [UInt8] {
+        try Array(buffer: try await client.chunk(hash)).withRawBytes { bytes throws(VMSyncError) in
+            try StreamDecryptor.open(bytes, with: key, .chunk)
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 import Foundation
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncSecrets
 
-/// All that a device must know of a VM to follow it: the machine, and where its base images are. The server stores it as
-/// the VM's definition and does not read it.
+/// All that a device must know of a VM to follow it: its name, the machine, and where its base images are. The server stores
+/// it encrypted.
 package struct VMDescription: Sendable, Codable, Hashable {
     /// A device that doesn't know the format must not guess.
     package static let format = 1
 
     package var format: Int
+    package var name: String
     package var machine: MachineDefinition
     /// One per disk of the machine.
     package var disks: [ImageReference]
@@ -16,9 +18,11 @@ package struct VMDescription: Sendable, Codable, Hashable {
     package var initrd: ImageReference?
 
     package init(
-        machine: MachineDefinition, disks: [ImageReference], kernel: ImageReference?, initrd: ImageReference?
+        name: String, machine: MachineDefinition, disks: [ImageReference], kernel: ImageReference?,
+        initrd: ImageReference?
     ) {
         format = Self.format
+        self.name = name
         self.machine = machine
         self.disks = disks
         self.kernel = kernel
@@ -35,6 +39,7 @@ package struct VMDescription: Sendable, Codable, Hashable {
                 .incompatible, "the VM's description has format \(format), this vmsync knows \(Self.format)",
                 hint: "install the same vmsync on all devices")
         }
+        _ = try Name.checked(name, of: "VM")
         try machine.validate()
         guard disks.count == machine.disks.count, (kernel == nil) == (machine.boot == nil),
             (initrd != nil) == (machine.boot?.hasInitrd ?? false)
@@ -44,12 +49,14 @@ package struct VMDescription: Sendable, Codable, Hashable {
     package var images: [ImageReference] { disks + [kernel, initrd].compactMap { $0 } }
 }
 
-/// A base image by its content: the hash of its manifest.
+/// A base image by its content: the hash of its encrypted manifest, and the key of it.
 package struct ImageReference: Sendable, Codable, Hashable {
     /// The chunk that holds the `ImageManifest`.
     package var manifest: ContentHash
     /// Bytes of the image.
     package var size: UInt64
+    /// The image's own: who has it can read this image, and nothing else.
+    package var key: SubjectKey
 }
 
 /// Which chunks make an image; itself a chunk. Ranges that no chunk covers are zeros.
@@ -63,7 +70,7 @@ package struct ImageManifest: Sendable, Codable {
     package struct Chunk: Sendable, Codable {
         /// At `index` × `chunkLength`.
         package var index: Int
-        /// SHA-256 of the zstd frame that the server holds.
+        /// SHA-256 of the encrypted zstd frame that the server holds.
         package var hash: ContentHash
 
         enum CodingKeys: String, CodingKey {

@@ -15,11 +15,13 @@ import VMSyncCore
 final class LinkRelay: Sendable {
     private let listener: any Channel
     /// Where devices of both sides reach the server.
-    let url: String
+    let host: String
+    let port: Int
 
-    private init(listener: any Channel, url: String) {
+    private init(listener: any Channel, host: String) {
         self.listener = listener
-        self.url = url
+        self.host = host
+        port = listener.localAddress?.port ?? 0
     }
 
     /// - Parameter port: of the server, on the far side's loopback.
@@ -37,7 +39,7 @@ final class LinkRelay: Sendable {
             .childChannelOption(.autoRead, value: false)
             .childChannelInitializer { near in forward(near, link, port) }
             .withBoundSocket(bound).get()
-        return LinkRelay(listener: listener, url: "http://\(link.farAddress):\(listener.localAddress?.port ?? 0)")
+        return LinkRelay(listener: listener, host: link.farAddress)
     }
 
     /// Takes no more connections; those that are there end with the devices.

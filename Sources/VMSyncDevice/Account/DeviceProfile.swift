@@ -1,0 +1,43 @@
+import Foundation
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncMachine
+import VMSyncSecrets
+
+/// What a device tells the others of itself; the server holds it encrypted.
+struct DeviceProfile: Sendable, Codable, Hashable {
+    var name: String
+    var platform: String
+    /// What it can run; nil until its daemon has looked.
+    var capabilities: HostCapabilities?
+
+    /// The platform that this is.
+    static var here: String {
+        "\(ProcessInfo.processInfo.operatingSystemVersionString.prefix(40)) \(architecture)"
+    }
+
+    private static var architecture: String {
+        #if arch(arm64)
+            "aarch64"
+        #else
+            "x86_64"
+        #endif
+    }
+
+    func publish(_ account: Account, _ client: SyncClient) async throws {
+        let json = try JSONEncoder().encode(self)
+        try await client.setProfile(try account.encrypt(json, .device(account.keys.id), of: .account))
+    }
+
+    /// The profile in `record`. A device whose profile can't be read is called by the beginning of its id.
+    static func read(_ record: DeviceRecord, _ account: Account) -> DeviceProfile {
+        let unknown = DeviceProfile(name: String(record.id.rawValue.prefix(7)), platform: "?")
+        guard let sealed = record.profile,
+            let json = try? account.decrypt(sealed, .device(record.id), of: .account),
+            let profile = try? JSONDecoder().decode(DeviceProfile.self, from: Data(json)),
+            let name = try? Name.checked(profile.name, of: "device")
+        else { return unknown }
+        return DeviceProfile(name: name, platform: profile.platform, capabilities: profile.capabilities)
+    }
+}

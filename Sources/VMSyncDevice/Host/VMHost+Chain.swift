@@ -1,0 +1,159 @@
+import Foundation
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncReplica
+import VMSyncSecrets
+
+/// What this device believes of the VM's history: what is signed by who may say it, and nothing that the server says.
+/// (docs/protocol/trust.md, "The chain of checkpoints")
+extension VMHost {
+    private var chainPath: String { paths.state + "/chain.json" }
+
+    func openChain() {
+        chain =
+            AtomicFile.readIfWhole(Chain.self, at: chainPath) { logger.warning("\($0.message)") } ?? Chain(vm: id)
+    }
+
+    /// Follows one statement; once more with a newer list of devices, if it can't be believed by the one that is known.
+    private func follow(_ signed: Signed<Statement>) async throws -> Statement {
+        let before = chain
+        if !chain.canTake(signed, account.roster) { try await account.refresh() }
+        let said = try chain.take(signed, account.roster)
+        if chain != before { try AtomicFile.write(chain, to: chainPath) }
+        return said
+    }
+
+    /// Follows the statement of `checkpoint`, which comes after what the replica holds.
+    /// - Throws: `corrupt` if it can't be believed, or says something else than the server does.
+    func believe(_ checkpoint: CheckpointRecord) async throws -> Statement {
+        if let replica { try await followStatements(to: replica.record.sequence) }
+        let said = try await follow(try Signed<Statement>(bytes: checkpoint.statement))
+        guard said.sequence == checkpoint.sequence, said.size == checkpoint.size,
+            said.checksum == checkpoint.checksum, said.isOff == (checkpoint.kind == .off)
+        else {
+            throw VMSyncError(
+                .corrupt, "the server says of checkpoint \(checkpoint.sequence) what its device didn't",
+                hint: "the server may have been tampered with; what this device holds is kept")
+        }
+        return said
+    }
+
+    /// Brings the chain to where the replica is: it is elsewhere after a replica began again, and after a crash between
+    /// a commit and its note.
+    func followStatements(to sequence: Sequence) async throws {
+        if chain.point?.sequence ?? .base > sequence { chain.restart() }
+        while let next = try await statements(after: chain.point?.sequence ?? .base, to: sequence) {
+            for signed in next { _ = try await follow(signed) }
+        }
+        guard chain.point?.sequence ?? .base == sequence else {
+            throw VMSyncError(
+                .corrupt, "the server's history doesn't contain checkpoint \(sequence), which this device holds",
+                hint: "the server may have been tampered with; what this device holds is kept")
+        }
+    }
+
+    private func statements(after: Sequence, to last: Sequence) async throws -> [Signed<Statement>]? {
+        guard after < last else { return nil }
+        let records = try await environment.client.checkpoints(of: id, after: after).filter { $0.sequence <= last }
+        return records.isEmpty ? nil : try records.map { try Signed<Statement>(bytes: $0.statement) }
+    }
+
+    /// Follows all that the server has, without the packs; part of the one task.
+    func followToHead() async throws {
+        try await refreshRecord()
+        guard let head = record.head, chain.point?.sequence ?? .base < head.sequence else { return }
+        try await followStatements(to: head.sequence)
+    }
+
+    /// - Throws: `corrupt` if this device may not run the VM, whatever the server says of the lease.
+    func checkRight() async throws {
+        if let replica { try await followStatements(to: replica.record.sequence) }
+        if mayRun { return }
+        try await account.refresh()
+        guard mayRun else {
+            throw VMSyncError(
+                .unauthorized, "the device that had \(name) last did not give it to this one",
+                hint: "if that device is lost: vmsync start \(name) --force. What it hadn't saved stays there")
+        }
+    }
+
+    private var mayRun: Bool {
+        chain.mayFollow(me, under: record.epoch, isForced: isForced, after: release, account.roster)
+    }
+
+    /// Whether a person has said that this device takes the VM over, under the present epoch.
+    var isForced: Bool { forcedEpoch == record.epoch || (tenure?.isForced ?? false) && tenure?.epoch == record.epoch }
+
+    private var release: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
+
+    // MARK: What this device says
+
+    /// A checkpoint as it leaves this device.
+    struct Outgoing {
+        let path: String
+        let signed: Signed<Statement>
+        let said: Statement
+    }
+
+    /// Encrypts the pack and signs what is to be said of it; the same again if nothing has changed since, because the
+    /// server may have it already.
+    func outgoing(_ sealed: SealedCheckpoint, then: AfterCommit) throws -> Outgoing {
+        let (path, notePath) = (sealed.packPath + ".encrypted", sealed.packPath + ".statement")
+        let then = try said(then)
+        let earlier = FileManager.default.contents(atPath: notePath)
+            .flatMap { try? Signed<Statement>(bytes: $0) }
+            .flatMap { signed in (try? signed.read()).map { (signed, $0) } }
+        if let (signed, said) = earlier, said.then == then, said.parent == chain.point {
+            return Outgoing(path: path, signed: signed, said: said)
+        }
+        let written: PackCipher.Written
+        let digest: Data
+        if let said = earlier?.1 {
+            written = PackCipher.Written(size: said.size, checksum: said.checksum)
+            digest = said.digest
+        } else {
+            let key = try account.newestKey(of: .vm(id))
+            written = try PackCipher.encrypt(sealed.packPath, into: path, key, .pack(id, sealed.sequence))
+            digest = Data(key.digest(of: sealed.digest.description))
+        }
+        let isFree = chain.mayFollow(me, under: sealed.epoch, after: nil, account.roster)
+        let said = Statement(
+            vm: id, device: me, sequence: sealed.sequence, parent: chain.point, epoch: sealed.epoch,
+            isForced: !isFree && isForced, release: isFree || isForced ? nil : release, isOff: sealed.kind == .off,
+            size: written.size, checksum: written.checksum, digest: digest, then: then)
+        let signed = try Signed(said, by: account.keys)
+        try AtomicFile.write(bytes: Array(signed.bytes), to: notePath)
+        return Outgoing(path: path, signed: signed, said: said)
+    }
+
+    private func said(_ then: AfterCommit) throws(VMSyncError) -> Statement.Then {
+        switch then {
+        case .keep: return .keep
+        case .release: return .release
+        case .move(let pending):
+            guard let target = record.lastSwitch, target.id == pending else {
+                throw VMSyncError(.wrongState, "switch \(pending) isn't the VM's last one")
+            }
+            return .move(to: target.to)
+        }
+    }
+
+    /// The server has a checkpoint of this device's: the next one follows it.
+    func noteCommitted(_ outgoing: Outgoing) async throws { _ = try await follow(outgoing.signed) }
+
+    /// What this device signs when it was given the VM and doesn't run it; nil if nobody gave it.
+    func wordOfRelease() throws -> Data? {
+        guard case .move(let target) = chain.last?.then, target == me, let point = chain.point else { return nil }
+        return try Signed(Release(vm: id, device: me, after: point), by: account.keys).bytes
+    }
+
+    // MARK: Reasons
+
+    func encrypted(_ reason: Reason, of pending: SwitchID) throws -> Data {
+        Data(try account.encrypt(try JSONEncoder().encode(reason), .reason(pending.rawValue), of: .vm(id)))
+    }
+
+    var account: Account { environment.account }
+    var me: DeviceID { environment.me.id }
+}
