@@ -185,8 +185,9 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncAPI", "VMSyncMachine", "VMSyncDevice", "VMSyncStudy", "QMP",
-                "vmsync", subprocess, nioPosix, log,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
+                "VMSyncDevice", "VMSyncStudy", "VMSyncTestSupport", "QMP", "vmsync", subprocess, nioCore, nioPosix,
+                nioConcurrency, grdb, log,
             ], swiftSettings: strict),
     ]
 )

@@ -30,6 +30,8 @@ package actor Daemon {
     private let snapshot = Gate()
     /// How long a command waits for a server that takes the connection and then says nothing.
     private static let snapshotLimit = Duration.seconds(5)
+    /// Before a device that was refused asks again: it seldom helps.
+    private static let refusalRest = Duration.seconds(30)
 
     package init(environment: HostEnvironment) {
         self.environment = environment
@@ -52,13 +54,24 @@ package actor Daemon {
             snapshot.open()
         }
         try await announceCapabilities()
-        do {
-            for try await event in client.events() { await handle(event) }
-        } catch let error as VMSyncError where error.code == .cancelled {}
+        do { try await followEvents() } catch let error as VMSyncError where error.code == .cancelled {}
         for task in tasks.values { task.cancel() }
         for host in hosts.values { host.wake.signal() }
         for task in tasks.values { await task.value }
         for group in groups { try? await group.shutdownGracefully() }
+    }
+
+    /// - Throws: `cancelled`.
+    private func followEvents() async throws {
+        while true {
+            do {
+                for try await event in client.events() { await handle(event) }
+            } catch let error as VMSyncError where error.code == .unauthorized {
+                // Its VM runs on, for its disk is served here; what was done since is lost to the others, and they to it.
+                await handle(.disconnected(error))
+                do { try await Task.sleep(for: Self.refusalRest) } catch { throw VMSyncError(error) }
+            }
+        }
     }
 
     private func announceCapabilities() async throws {
@@ -66,7 +79,7 @@ package actor Daemon {
             try await DeviceProfile(
                 name: environment.me.name, platform: DeviceProfile.here, capabilities: environment.capabilities
             ).publish(account, client)
-        } catch let error as VMSyncError where error.code == .unavailable {
+        } catch let error as VMSyncError where error.code == .unavailable || error.code == .unauthorized {
             // The VMs of this device run without the server, and the events tell when it is back.
             logger.warning("\(error.message)")
         }

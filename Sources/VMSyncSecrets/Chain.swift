@@ -94,8 +94,8 @@ package struct Chain: Sendable, Hashable, Codable {
         if epoch > last.epoch, isForced { return true }
         switch last.then {
         case .keep:
-            if roster.revoked[last.device] != nil { return epoch > last.epoch }
-            return last.device == device && last.epoch == epoch
+            if last.device == device, last.epoch == epoch { return true }
+            return epoch > last.epoch && roster.revoked[last.device] != nil
         case .release: return epoch > last.epoch
         case .move(let target):
             if target == device, epoch == last.epoch.next { return true }

@@ -11,6 +11,25 @@ import VMSyncDevice
 import VMSyncMachine
 import VMSyncSecrets
 
+/// Where the servers of a trial keep what they have.
+package enum TrialStores: Sendable {
+    /// In a folder of the trial; then there is one server.
+    case folder
+    /// Where several servers may, with the variables that open it.
+    case shared(metadata: String, blobs: String, environment: [String: String])
+
+    fileprivate func arguments(folder: String) -> [String] {
+        switch self {
+        case .folder: ["--data", folder]
+        case .shared(let metadata, let blobs, _): ["--metadata", metadata, "--blobs", blobs]
+        }
+    }
+
+    fileprivate var environment: [String: String] {
+        if case .shared(_, _, let environment) = self { environment } else { [:] }
+    }
+}
+
 /// A sync server and some devices on loopback, each a real process with a folder of its own. What `vmsync demo` and the
 /// end-to-end tests live in.
 ///
@@ -23,25 +42,31 @@ package actor Trial {
     package nonisolated let program: String
     /// Where devices reach the server.
     private var address: ServerAddress?
-    /// Where it listens.
-    private var listening: ServerAddress?
+    /// Where each server listens, also after its end.
+    private var listening: [Int: ServerAddress] = [:]
     private var invitation: String?
-    private var server: ChildProcess?
+    private var servers: [Int: ChildProcess] = [:]
+    private let stores: TrialStores
     private var daemons: [String: ChildProcess] = [:]
     private var joined: [String] = []
     private let link: ShapedLink?
-    private var relay: LinkRelay?
     private var farDevices: Set<String> = []
     /// Of the account, as it was shown last.
     package nonisolated let recoveryKey = Mutex("")
+
+    /// Where the first server listens.
+    package var serverPort: Int { listening[0]?.port ?? 0 }
 
     /// The address of the server, as a person passes it on.
     package var url: String { address?.text ?? "" }
 
     /// - Parameter program: the `vmsync` to run.
-    package init(program: String, link: ShapedLink? = nil) throws(VMSyncError) {
+    package init(
+        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder
+    ) throws(VMSyncError) {
         self.program = program
         self.link = link
+        self.stores = stores
         folder = "\(NSTemporaryDirectory())/vmsync-trial-\(Identifier.random().prefix(10))"
             .replacing("//", with: "/")
         try AtomicFile.makeFolder(folder)
@@ -49,9 +74,10 @@ package actor Trial {
 
     /// Runs `body` in a new trial and leaves nothing behind, whatever happens.
     package static func with<Result: Sendable>(
-        program: String, link: ShapedLink? = nil, _ body: (Trial) async throws -> Result
+        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder,
+        _ body: (Trial) async throws -> Result
     ) async throws -> Result {
-        let trial = try Trial(program: program, link: link)
+        let trial = try Trial(program: program, link: link, stores: stores)
         do {
             let result = try await body(trial)
             await trial.end()
@@ -64,28 +90,35 @@ package actor Trial {
 
     // MARK: Server
 
-    /// Starts the server, on the port that it had before.
-    /// - Parameter fault: what to plant, as in `Fault`.
-    package func startServer(fault: String? = nil) async throws {
-        let port = listening?.port ?? 0
+    /// What the server keeps in a folder is here.
+    package nonisolated var serverFolder: String { "\(folder)/server" }
+
+    /// Starts a server, on the port that it had before.
+    /// - Parameters:
+    ///   - number: of the servers on one store, from 0.
+    ///   - fault: what to plant, as in `Fault`.
+    package func startServer(_ number: Int = 0, fault: String? = nil) async throws {
+        let port = listening[number]?.port ?? 0
+        let host = link?.farAddress ?? "127.0.0.1"
         let log = "\(folder)/server-\(Identifier.random().prefix(6)).log"
         let process = try start(
-            ["server", "run", "--data", "\(folder)/server", "--listen", "127.0.0.1:\(port)", "--json"],
-            isFar: link != nil, environment: Self.environment(fault), log: log)
-        server = process
+            ["server", "run", "--listen", "\(host):\(port)", "--json"] + stores.arguments(folder: serverFolder),
+            isFar: link != nil, environment: Self.environment(fault).merging(stores.environment) { $1 }, log: log)
+        servers[number] = process
         let first = try await waitFor("the server to start", for: Self.startLimit) {
             guard process.isRunning else { throw VMSyncError(.unavailable, "the server ended: \(process.output)") }
             return process.output.split(separator: "\n").first { $0.hasPrefix("{") }
         }
         let announced = try JSONDecoder().decode(Announcement.self, from: Data(first.utf8))
         let here = try ServerAddress(announced.listening)
-        listening = here
-        address = here
+        listening[number] = here
+        address = address ?? here
         invitation = announced.invitation ?? invitation
-        guard let link else { return }
-        let relay = try await LinkRelay.start(on: link, to: here.port)
-        self.relay = relay
-        address = ServerAddress(host: relay.host, port: relay.port, id: here.id)
+    }
+
+    /// Lets devices that join from now on reach the server at another port, which leads there.
+    package func reach(through port: Int) {
+        address = address.map { ServerAddress(host: $0.host, port: port, id: $0.id) }
     }
 
     /// Starts `program` here or on the far side of the link.
@@ -103,12 +136,11 @@ package actor Trial {
         let invitation: String?
     }
 
-    package func endServer(_ signal: Int32 = SIGKILL) async {
-        await server?.end(signal)
-        server = nil
+    package func endServer(_ number: Int = 0, _ signal: Int32 = SIGKILL) async {
+        await servers.removeValue(forKey: number)?.end(signal)
     }
 
-    package var serverIsRunning: Bool { server?.isRunning ?? false }
+    package var serverIsRunning: Bool { servers[0]?.isRunning ?? false }
 
     // MARK: Devices
 
@@ -134,12 +166,38 @@ package actor Trial {
             }
         }
         let invitation = try InvitationCode(typed: code)
+        try await join(name, invitation.kind == .member ? .invited(invitation) : .founding(invitation))
+        try await startDaemon(name, fault: fault, interval: interval, environment: environment)
+    }
+
+    /// Makes a new device that comes in by the recovery key that was shown last, and starts its daemon.
+    package func recover(_ name: String, interval: Double = 1) async throws {
+        try await join(name, .recovery(try RecoveryKey(typed: recoveryKey.withLock { $0 })))
+        try await startDaemon(name, interval: interval)
+    }
+
+    private func join(_ name: String, _ way: Joining.Way) async throws {
         let joining = try Joining(server: url, name: name, folders: folders(name))
-        _ = try await joining.run(invitation.kind == .member ? .invited(invitation) : .founding(invitation)) { notice in
+        _ = try await joining.run(way) { notice in
             if case .recoveryKey(let key) = notice { self.recoveryKey.withLock { $0 = key.text } }
         }
         joined.append(name)
-        try await startDaemon(name, fault: fault, interval: interval, environment: environment)
+    }
+
+    /// Loses a device: its processes end and its folders are removed.
+    package func destroy(_ name: String) async {
+        await endDaemon(name)
+        let folders = folders(name)
+        await Self.endMachines(folders)
+        for place in [folders.state, folders.run, folders.memory] { AtomicFile.remove(place) }
+        joined.removeAll { $0 == name }
+    }
+
+    private static func endMachines(_ folders: DeviceFolders) async {
+        for machine in (try? FileManager.default.contentsOfDirectory(atPath: folders.run)) ?? [] {
+            let paths = MachinePaths(state: "", run: "\(folders.run)/\(machine)", memory: "")
+            await QEMUProcess.find(paths)?.waitGone(killAfter: .zero)
+        }
     }
 
     /// - Parameter environment: variables to add.
@@ -202,16 +260,11 @@ package actor Trial {
     /// Ends every process of the trial, QEMUs included, and removes its folders.
     package func end() async {
         for name in daemons.keys { await endDaemon(name, SIGTERM) }
-        await endServer(SIGTERM)
-        await relay?.stop()
+        for number in servers.keys { await endServer(number, SIGTERM) }
         // One that was refused when it joined has folders too.
         for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
             let folders = folders(name)
-            let machines = (try? FileManager.default.contentsOfDirectory(atPath: folders.run)) ?? []
-            for machine in machines {
-                let paths = MachinePaths(state: "", run: "\(folders.run)/\(machine)", memory: "")
-                await QEMUProcess.find(paths)?.waitGone(killAfter: .zero)
-            }
+            await Self.endMachines(folders)
             for place in [folders.run, folders.memory] { AtomicFile.remove(place) }
         }
         // Kept on request, to see what went wrong in it.

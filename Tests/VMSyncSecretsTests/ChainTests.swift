@@ -151,6 +151,15 @@ import VMSyncSecrets
         #expect(isRefused(second, by: fresh, after))
         // Its word isn't needed any more: who takes over from it needs no force.
         #expect(fresh.mayFollow(laptop.id, under: Epoch(rawValue: 2), after: nil, after))
+        // Who follows later believes the two that it has signed before, one after the other.
+        var both = roster
+        try both.take(
+            try both.entry(
+                .revoke(desktop.id, heads: [vm: ChainPoint(sequence: Sequence(rawValue: 2), hash: second.hash)]),
+                by: laptop))
+        var later = Chain(vm: vm)
+        try later.take(one, both)
+        try later.take(second, both)
         #expect(!fresh.mayFollow(laptop.id, under: Epoch(rawValue: 2), after: nil, roster))
         var none = roster
         try none.take(try none.entry(.revoke(desktop.id, heads: [:]), by: laptop))

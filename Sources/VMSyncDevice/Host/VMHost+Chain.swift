@@ -36,6 +36,7 @@ extension VMHost {
                 .corrupt, "the server says of checkpoint \(checkpoint.sequence) what its device didn't",
                 hint: "the server may have been tampered with; what this device holds is kept")
         }
+        forgery = nil
         return said
     }
 
@@ -69,13 +70,15 @@ extension VMHost {
     /// - Throws: `corrupt` if this device may not run the VM, whatever the server says of the lease.
     func checkRight() async throws {
         if let replica { try await followStatements(to: replica.record.sequence) }
-        if mayRun { return }
-        try await account.refresh()
+        if !mayRun { try await account.refresh() }
         guard mayRun else {
-            throw VMSyncError(
-                .unauthorized, "the device that had \(name) last did not give it to this one",
+            let error = VMSyncError(
+                .unauthorized, "the server gave \(name) to this device, but the one that had it last did not give it",
                 hint: "if that device is lost: vmsync start \(name) --force. What it hadn't saved stays there")
+            forgery = error
+            throw error
         }
+        forgery = nil
     }
 
     private var mayRun: Bool {

@@ -21,7 +21,7 @@ extension VMHost {
         status.savedSecondsAgo = saved.map { (ContinuousClock.now - $0.at).seconds }
         status.notUploadedBytes = waitingCheckpoints.reduce(0) { $0 + $1.packBytes }
         status.serverAnswers = serverAnswers
-        status.problem = (divergence ?? setBack ?? problem ?? damage).map(Reason.init)
+        status.problem = (divergence ?? setBack ?? forgery ?? problem ?? damage).map(Reason.init)
         status.machine = machineStatus
         status.lastCheckpoint = metrics.last
         status.lastSwitch = record.lastSwitch

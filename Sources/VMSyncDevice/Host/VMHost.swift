@@ -80,6 +80,8 @@ package actor VMHost {
     var headIsInDoubt = false
     /// The server was set back: nothing that it says is followed, and nothing is sent to it, until it is what it was.
     var setBack: VMSyncError?
+    /// The server gave this device the VM, and whoever had it last did not.
+    var forgery: VMSyncError?
     var nextCheckpoint = ContinuousClock.now
     var failures = 0
     var problem: VMSyncError?
@@ -270,8 +272,8 @@ package actor VMHost {
     }
 
     private func take(_ newer: VMRecord) {
+        if setBack != nil || newer.head?.sequence ?? .base < chain.memory?.sequence ?? .base { headIsInDoubt = true }
         guard newer.revision >= record.revision || !recordIsCurrent else { return }
-        if newer.head?.sequence ?? .base < chain.memory?.sequence ?? .base { headIsInDoubt = true }
         let known = recordIsCurrent ? record.head : nil
         record = newer
         recordIsCurrent = true
@@ -294,10 +296,12 @@ package actor VMHost {
         do {
             let asked = try await environment.client.vm(id)
             headIsInDoubt = false
-            take(asked)
-            headIsInDoubt = false
             try chain.check(head: asked.head?.sequence ?? .base)
             setBack = nil
+            // Of a server that was set back and mended the revisions may begin anew.
+            recordIsCurrent = false
+            take(asked)
+            headIsInDoubt = false
         } catch let error as VMSyncError where error.code == .corrupt {
             setBack = error
             logger.error("\(error.message)")
