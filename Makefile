@@ -25,6 +25,10 @@ guests: guest-x86_64 guest-aarch64 ## Build the small guests of both architectur
 demo: deps-demo build guest-x86_64 ## Show one running VM on several devices (DEMO_ARGS="…")
 	.build/release/vmsync demo $(DEMO_ARGS)
 
+# As many tests at once as keep two cores busy. Without a bound all begin at once, and whatever waits for an answer within
+# some seconds waits for a turn instead.
+export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH := 8
+
 # Testable imports are off, here and in the code, so that the tests run what `make build` has built.
 test: deps-test guests ## Build and run all tests (release; TEST_ARGS="--filter …")
 	@echo "test: compiling vmsync and its tests"

@@ -122,7 +122,7 @@ extension VMHost {
         let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))
         link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
-        try await noteCommitted(outgoing)
+        try await noteCommitted(head)
         replica?.acknowledge(head.sequence)
         noteHead(head)
     }

@@ -142,8 +142,11 @@ extension VMHost {
         }
     }
 
-    /// The server has a checkpoint of this device's: the next one follows it.
-    func noteCommitted(_ outgoing: Outgoing) async throws { _ = try await follow(outgoing.signed) }
+    /// The server has a checkpoint of this device's, and the next one follows what was said of it. That may be what an
+    /// earlier attempt has said, whose answer was lost.
+    func noteCommitted(_ head: CheckpointRecord) async throws {
+        _ = try await follow(try Signed<Statement>(bytes: head.statement))
+    }
 
     /// What this device signs when it was given the VM and doesn't run it; nil if nobody gave it.
     func wordOfRelease() throws -> Data? {
