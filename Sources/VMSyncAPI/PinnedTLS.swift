@@ -8,32 +8,35 @@ import VMSyncSecrets
 
 /// TLS 1.3 between two that know each other by their certificates' hashes. (docs/protocol/trust.md, "The wire")
 package enum PinnedTLS {
-    private static func configured(
-        _ configuration: TLSConfiguration, _ keys: DeviceKeys
-    ) throws -> TLSConfiguration {
-        var configuration = configuration
+    /// What both sides have in common. There are no names to verify: only the hash of a certificate counts.
+    private static func pinned(_ base: TLSConfiguration, _ keys: DeviceKeys) throws -> TLSConfiguration {
+        var configuration = base
         configuration.minimumTLSVersion = .tlsv13
-        let certificate = try NIOSSLCertificate(bytes: [UInt8](keys.identity.certificate), format: .der)
-        configuration.certificateChain = [.certificate(certificate)]
-        configuration.privateKey = .privateKey(try NIOSSLPrivateKey(bytes: [UInt8](keys.pem.utf8), format: .pem))
-        // There are no names to verify: only the hash of a certificate counts.
         configuration.certificateVerification = .noHostnameVerification
+        configuration.certificateChain = try certificateChain(keys)
+        configuration.privateKey = try privateKey(keys)
         return configuration
+    }
+
+    private static func certificateChain(_ keys: DeviceKeys) throws -> [NIOSSLCertificateSource] {
+        [.certificate(try NIOSSLCertificate(bytes: [UInt8](keys.identity.certificate), format: .der))]
+    }
+
+    private static func privateKey(_ keys: DeviceKeys) throws -> NIOSSLPrivateKeySource {
+        .privateKey(try NIOSSLPrivateKey(bytes: [UInt8](keys.pem.utf8), format: .pem))
     }
 
     /// Of a server, which takes any certificate, and asks for one.
     package static func server(_ keys: DeviceKeys) throws -> TLSConfiguration {
-        try configured(.makeServerConfiguration(certificateChain: [], privateKey: .privateKey(try anyKey(keys))), keys)
-    }
-
-    private static func anyKey(_ keys: DeviceKeys) throws -> NIOSSLPrivateKey {
-        try NIOSSLPrivateKey(bytes: [UInt8](keys.pem.utf8), format: .pem)
+        try pinned(
+            .makeServerConfiguration(certificateChain: try certificateChain(keys), privateKey: try privateKey(keys)),
+            keys)
     }
 
     /// Of a device, which takes this certificate and no other.
     /// - Parameter server: in DER.
     package static func client(_ keys: DeviceKeys, server: [UInt8]) throws -> TLSConfiguration {
-        var configuration = try configured(.makeClientConfiguration(), keys)
+        var configuration = try pinned(.makeClientConfiguration(), keys)
         configuration.trustRoots = .certificates([try NIOSSLCertificate(bytes: server, format: .der)])
         return configuration
     }
@@ -50,7 +53,7 @@ package enum PinnedTLS {
     /// Asks the server at `address` for its certificate, in DER.
     /// - Throws: `unauthorized` if it isn't the server that the address names; `unavailable` if nobody answers.
     package static func certificate(of address: ServerAddress, _ keys: DeviceKeys) async throws -> [UInt8] {
-        let context = try NIOSSLContext(configuration: configured(.makeClientConfiguration(), keys))
+        let context = try NIOSSLContext(configuration: pinned(.makeClientConfiguration(), keys))
         let seen = NIOLockedValueBox<[UInt8]?>(nil)
         do {
             let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)

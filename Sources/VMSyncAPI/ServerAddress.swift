@@ -74,6 +74,7 @@ package final class ServerRing: Sendable {
     /// - Returns: whether any is new.
     package func learn(_ urls: [String]) -> Bool {
         state.withLock { state in
+            let urls = urls.filter(Self.isAddress).prefix(Self.urlsMax)
             let new = urls.filter { !state.urls.contains($0) }
             state.urls += new
             // The oldest that aren't there any more go first, but never the one in use.
@@ -85,6 +86,14 @@ package final class ServerRing: Sendable {
             }
             return !new.isEmpty
         }
+    }
+
+    /// Nothing but TLS, to a host and a port.
+    private static func isAddress(_ url: String) -> Bool {
+        guard let parts = URLComponents(string: url), parts.scheme == "https", parts.host?.isEmpty == false else {
+            return false
+        }
+        return parts.path.isEmpty && parts.query == nil && parts.fragment == nil && parts.user == nil
     }
 
     /// More servers than anybody runs on one store.

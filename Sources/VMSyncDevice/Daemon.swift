@@ -53,7 +53,7 @@ package actor Daemon {
             follower.cancel()
             snapshot.open()
         }
-        try await announceCapabilities()
+        await announceCapabilities()
         do { try await followEvents() } catch let error as VMSyncError where error.code == .cancelled {}
         for task in tasks.values { task.cancel() }
         for host in hosts.values { host.wake.signal() }
@@ -74,14 +74,14 @@ package actor Daemon {
         }
     }
 
-    private func announceCapabilities() async throws {
+    private func announceCapabilities() async {
         do {
             try await DeviceProfile(
                 name: environment.me.name, platform: DeviceProfile.here, capabilities: environment.capabilities
             ).publish(account, client)
-        } catch let error as VMSyncError where error.code == .unavailable || error.code == .unauthorized {
+        } catch {
             // The VMs of this device run without the server, and the events tell when it is back.
-            logger.warning("\(error.message)")
+            logger.warning("\(VMSyncError(error).message)")
         }
     }
 
@@ -91,7 +91,7 @@ package actor Daemon {
             seenInSnapshot.insert(record.id)
             await deliver(record)
         case .deleted(let id):
-            forget(id)
+            await forget(id)
         case .devices(let records):
             devices = records
             accountChanged.signal()
@@ -99,7 +99,7 @@ package actor Daemon {
             if client.servers.learn(urls) { saveServers() }
         case .ready:
             serverAnswers = true
-            for id in hosts.keys where !seenInSnapshot.contains(id) { forget(id) }
+            for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
             saveKnown()
             snapshot.open()
         case .disconnected(let error):
@@ -175,11 +175,16 @@ package actor Daemon {
         tasks[record.id] = Task { await host.run() }
     }
 
-    private func forget(_ id: VMID) {
-        tasks.removeValue(forKey: id)?.cancel()
+    /// The server has no such VM any more. One that runs here stays, for its disk is served here.
+    private func forget(_ id: VMID) async {
+        if let host = hosts[id], await host.staysWithoutServer() { return }
+        let task = tasks.removeValue(forKey: id)
+        task?.cancel()
         hosts.removeValue(forKey: id)?.wake.signal()
         unreadable[id] = nil
         known[id] = nil
+        // Its folder is free when it has ended.
+        await task?.value
     }
 
     // MARK: Without the server
@@ -280,9 +285,12 @@ package actor Daemon {
     func revoke(_ name: String) async throws {
         await waitUntilKnown()
         let lost = try device(name)
-        var heads: [VMID: ChainPoint] = [:]
-        for host in hosts.values { heads[host.id] = try await host.chainHead() }
-        try await account.revoke(lost.id, heads: heads)
+        let all = Array(hosts.values)
+        try await account.revoke(lost.id) {
+            var heads: [VMID: ChainPoint] = [:]
+            for host in all { heads[host.id] = try await host.chainHead() }
+            return heads
+        }
         devices = try await client.devices()
     }
 

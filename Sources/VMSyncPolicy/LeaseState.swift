@@ -69,9 +69,12 @@ package struct LeaseState: Hashable, Sendable {
         if release == nil { release = word }
     }
 
-    /// Frees the lease if `device` holds it, which has lost its rights.
+    /// Frees the lease if `device` holds it, which has lost its rights, and ends a switch to it.
     package mutating func revoke(_ device: DeviceID) {
         if holder == device { free() }
+        guard let pending = lastSwitch, pending.to == device, pending.state == .requested || pending.state == .ready
+        else { return }
+        endSwitch(.failed)
     }
 
     /// - Throws: `wrongState` while somebody is active, so that no running VM loses its server.

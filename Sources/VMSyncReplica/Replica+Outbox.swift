@@ -45,6 +45,13 @@ extension Replica {
     /// Drops a checkpoint from the outbox: the server has it.
     package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
 
+    /// Takes a checkpoint out of the outbox that the server will never take, and keeps it in `folder`.
+    package func setAside(_ sequence: Sequence, in folder: String) throws(VMSyncError) {
+        try AtomicFile.makeFolder(folder)
+        let kept = "\(folder)/\(sequence)-\(Identifier.random().prefix(6))"
+        guard rename(sealedFolder(sequence), kept) == 0 else { throw .system("rename", path: kept) }
+    }
+
     /// Makes one of the two newest checkpoints of the outbox, so that however long the server is away, two wait: the
     /// oldest, which may have reached it, and all others in one.
     ///

@@ -11,6 +11,8 @@ package struct Chain: Sendable, Hashable, Codable {
     package private(set) var point: ChainPoint?
     /// The newest that was ever followed.
     package private(set) var memory: ChainPoint?
+    /// Up to here this device has given the VM back without running it.
+    private var released: Epoch?
 
     package init(vm: VMID) { self.vm = vm }
 
@@ -37,12 +39,29 @@ package struct Chain: Sendable, Hashable, Codable {
         guard mayFollow(next.device, under: next.epoch, isForced: next.isForced, after: next.release, roster) else {
             throw refused(next, "checkpoint \(last?.sequence ?? .base) did not give the VM to who made it")
         }
-        try checkMemory(next, place)
+        try checkMilestones(next, place, roster)
         last = next
         point = place
         if memory.map({ $0.sequence < place.sequence }) ?? true { memory = place }
         return next
     }
+
+    /// Whether all that was ever believed is followed.
+    package var isAtMemory: Bool { point == memory }
+
+    /// Whether the last statement leaves the VM to `device`.
+    package func isNamed(_ device: DeviceID) -> Bool {
+        switch last?.then {
+        case .keep: last?.device == device
+        case .move(let target): target == device
+        case .release, nil: false
+        }
+    }
+
+    /// This device does not run the VM under `epoch`, nor under an earlier one.
+    package mutating func noteRelease(of epoch: Epoch) { released = max(released ?? epoch, epoch) }
+
+    package func hasReleased(_ epoch: Epoch) -> Bool { released.map { epoch <= $0 } ?? false }
 
     /// Whether `take` would take it.
     package func canTake(_ signed: Signed<Statement>, _ roster: Roster) -> Bool {
@@ -74,18 +93,22 @@ package struct Chain: Sendable, Hashable, Codable {
         guard signed.isSigned(by: former.identity) else { throw refused(next, "its signature is wrong") }
     }
 
-    /// Where the device has been before, it must find the same again.
-    private func checkMemory(_ next: Statement, _ place: ChainPoint) throws(VMSyncError) {
-        guard let memory, point?.sequence ?? .base < memory.sequence else { return }
-        guard place.sequence < memory.sequence || place == memory else {
-            throw refused(next, "it is of another history than the one that this device has seen before")
+    /// By what was believed before it must come again, and by what a revocation names: a revoked device could sign another
+    /// history that ends below that.
+    private func checkMilestones(_ next: Statement, _ place: ChainPoint, _ roster: Roster) throws(VMSyncError) {
+        let here = point?.sequence ?? .base
+        for milestone in [memory] + roster.revoked.values.map({ $0.heads[vm] }) {
+            guard let milestone, here < milestone.sequence else { continue }
+            guard place.sequence < milestone.sequence || place == milestone else {
+                throw refused(next, "it is of another history than the one that is known to your devices")
+            }
         }
     }
 
     /// Whether `device` may run the VM under `epoch`, and say what comes next.
     /// - Parameters:
     ///   - isForced: whether a person has said that it takes over.
-    ///   - release: the word of the device that the last statement gave the VM to.
+    ///   - release: the word of the device that the last statement left the VM to.
     package func mayFollow(
         _ device: DeviceID, under epoch: Epoch, isForced: Bool = false, after release: Signed<Release>?,
         _ roster: Roster
@@ -95,7 +118,8 @@ package struct Chain: Sendable, Hashable, Codable {
         switch last.then {
         case .keep:
             if last.device == device, last.epoch == epoch { return true }
-            return epoch > last.epoch && roster.revoked[last.device] != nil
+            return epoch > last.epoch
+                && (roster.revoked[last.device] != nil || isReleased(by: last.device, release, roster))
         case .release: return epoch > last.epoch
         case .move(let target):
             if target == device, epoch == last.epoch.next { return true }

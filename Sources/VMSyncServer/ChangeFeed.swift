@@ -21,14 +21,14 @@ struct ChangeFeed: Sendable {
 
     private func take(_ change: StoreChange) async throws {
         switch change {
-        case .devices: service.events.publishDevices()
+        case .devices: service.events.publishDevices(to: nil)
         case .servers: service.events.publishServers()
         case .vm(let id):
             guard let vm = try await service.metadata.vm(id) else { return try service.events.publish(deleted: id) }
             try service.publish(vm)
         case .everything:
             try await catchUp()
-            service.events.publishDevices()
+            service.events.publishDevices(to: nil)
             service.events.publishServers()
         }
     }

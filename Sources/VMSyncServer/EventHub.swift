@@ -48,9 +48,12 @@ final class EventHub: Sendable {
         }
     }
 
-    /// A list of devices has changed. Each listener reads its own when it gets to it, so it is always the newest.
-    func publishDevices() {
-        for listener in listeners.withLock({ Array($0.values) }) { listener.offerDevices() }
+    /// The list of an account's devices has changed, or some list. Each listener reads its own when it gets to it, so it is
+    /// always the newest.
+    func publishDevices(to account: ContentHash?) {
+        for listener in listeners.withLock({ Array($0.values) }) {
+            if account == nil || listener.caller.account == account { listener.offerDevices() }
+        }
     }
 
     /// The list of servers has changed.

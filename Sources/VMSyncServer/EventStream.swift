@@ -19,13 +19,13 @@ struct EventStream: Sendable {
                 let listener = service.events.add(caller)
                 var failure: (any Error)?
                 do {
-                    try await service.arrived(caller.device)
+                    try await service.arrived(caller)
                     try await run(listener, body, &writer)
                 } catch {
                     failure = error
                 }
                 // A device that connects anew is there before its old connection is known to be dead.
-                if service.events.remove(listener) { try await service.left(caller.device) }
+                if service.events.remove(listener) { try await service.left(caller) }
                 if let failure { throw failure }
                 try await writer.finish(nil)
             })
@@ -53,7 +53,7 @@ struct EventStream: Sendable {
                 while true {
                     try await Task.sleep(for: heartbeat)
                     listener.beat()
-                    try await service.arrived(caller.device)
+                    try await service.arrived(caller)
                 }
             }
             try await send(listener, &writer)

@@ -3,14 +3,17 @@ import VMSyncAPI
 import VMSyncCore
 
 extension Routes {
+    /// What anybody may send: an identity and a proof, or the first entry of a roster.
+    private static let strangersBytesMax = 4 * APILimits.entryBytesMax
+
     /// For those that are no members yet: they are known by their certificates only.
     func addAccounts(_ group: RouterGroup<SyncContext>) {
         group.post("accounts") { request, context in
-            try await service.found(request.message(), by: context.device())
+            try await service.found(request.message(bytesMax: Self.strangersBytesMax), by: context.device())
             return noContent
         }
         group.post("join") { request, context in
-            try await service.apply(request.message(), by: context.device())
+            try await service.apply(request.message(bytesMax: Self.strangersBytesMax), by: context.device())
             return noContent
         }
         group.get("join") { _, context in try json(try await service.joinState(of: context.device())) }

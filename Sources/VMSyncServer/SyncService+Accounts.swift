@@ -30,7 +30,6 @@ extension SyncService {
         try await metadata.found(
             account, by: device, entry: Array(request.entry.bytes), recovery: recovery.id,
             invitation: InvitationCode.hash(ofTicket: code.ticket))
-        events.publishDevices()
     }
 
     // MARK: Admission
@@ -48,12 +47,12 @@ extension SyncService {
         guard request.proof?.count ?? 0 <= APILimits.proofBytesMax,
             request.identity.certificate.count <= APILimits.entryBytesMax
         else { throw VMSyncError(.invalidInput, "this can't be a device's identity and its proof") }
-        try await metadata.apply(
+        let account = try await metadata.apply(
             Application(
                 device: device, identity: Array(try WireJSON.encode(request.identity).readableBytesView),
                 ticket: request.ticket.map(InvitationCode.hash(ofTicket:)), proof: request.proof.map { Array($0) }),
             lifetime: Self.applicationLifetime)
-        events.publishDevices()
+        if let account { events.publishDevices(to: account) }
     }
 
     func joinState(of device: DeviceID) async throws -> JoinState {
@@ -101,16 +100,14 @@ extension SyncService {
                 throw VMSyncError(.invalidInput, "a welcome has at most \(APILimits.proofBytesMax) bytes")
             }
             effect = .admit(device.id, welcome: addition.welcome.map { Array($0) })
-        case .revoke(let device, _): effect = .revoke(device)
+        case .revoke(let device, let heads): effect = .revoke(device, heads: heads.mapValues(\.sequence))
         case .renew(let recovery): effect = .renew(recovery: recovery.id)
         case .found, .recover:
             throw VMSyncError(.invalidInput, "a member neither begins an account nor recovers it")
         }
         try await append(addition, record, effect, to: caller.account)
-        guard case .revoke(let device) = effect else { return }
-        for vm in try await metadata.vms(of: caller.account) where vm.lease.holder == device {
-            try await change(vm.id, by: caller) { lease, _ in lease.revoke(device) }
-        }
+        guard case .revoke = effect else { return }
+        for vm in try await metadata.vms(of: caller.account) { try publish(vm) }
     }
 
     private func append(
@@ -126,7 +123,7 @@ extension SyncService {
         try await metadata.append(
             Array(addition.entry.bytes), number: record.number, to: account, effect,
             grants: try Self.stored(addition.grants))
-        events.publishDevices()
+        events.publishDevices(to: account)
     }
 
     private func entries(of account: ContentHash, from first: Int) async throws -> [RosterEntry] {
@@ -148,7 +145,7 @@ extension SyncService {
 
     func add(_ list: GrantList, by caller: Caller) async throws {
         try await metadata.add(try Self.stored(list.grants), of: caller.account)
-        events.publishDevices()
+        events.publishDevices(to: caller.account)
     }
 
     private func grants(for recipient: KeyRecipient, of account: ContentHash) async throws -> [KeyGrant] {

@@ -32,18 +32,18 @@ extension SyncService {
 
     func setProfile(_ profile: ByteBuffer, of caller: Caller) async throws {
         try await metadata.setProfile(Array(buffer: profile), of: caller.device)
-        events.publishDevices()
+        events.publishDevices(to: caller.account)
     }
 
     func servers() async throws -> ServerList { ServerList(urls: try await metadata.servers()) }
 
     /// The device listens here; said again with each heartbeat.
-    func arrived(_ device: DeviceID) async throws {
-        if try await metadata.arrived(device, at: id) { events.publishDevices() }
+    func arrived(_ caller: Caller) async throws {
+        if try await metadata.arrived(caller.device, at: id) { events.publishDevices(to: caller.account) }
     }
 
-    func left(_ device: DeviceID) async throws {
-        try await metadata.left(device, from: id)
-        events.publishDevices()
+    func left(_ caller: Caller) async throws {
+        try await metadata.left(caller.device, from: id)
+        events.publishDevices(to: caller.account)
     }
 }

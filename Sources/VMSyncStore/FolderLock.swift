@@ -15,16 +15,18 @@ package final class FolderLock: Sendable {
     package init(folder: String) throws {
         try FileSystemCalls.makeFolder(folder)
         let path = folder + "/lock"
-        descriptor = try FileSystemCalls.openFile(path, O_RDWR | O_CREAT)
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        let opened = try FileSystemCalls.openFile(path, O_RDWR | O_CREAT)
+        guard flock(opened, LOCK_EX | LOCK_NB) == 0 else {
             let failure = VMSyncError.system("flock", path: path)
             let isHeld = errno == EWOULDBLOCK
-            close(descriptor)
+            close(opened)
             throw isHeld
                 ? VMSyncError(
                     .wrongState, "another process uses \(folder)", hint: "stop the other, or choose another --data")
                 : failure
         }
+        // Set last: once all is set, `deinit` closes it, also when this throws.
+        descriptor = opened
     }
 
     deinit { close(descriptor) }

@@ -61,7 +61,8 @@ package struct StoredApplication: Hashable, Sendable {
 package enum RosterEffect: Hashable, Sendable {
     /// With what is said to the device.
     case admit(DeviceID, welcome: [UInt8]?)
-    case revoke(DeviceID)
+    /// With the last checkpoint of each VM that counts.
+    case revoke(DeviceID, heads: [VMID: Sequence])
     /// The device comes in, and the account has another recovery key from here on.
     case recover(DeviceID, recovery: ContentHash)
     case renew(recovery: ContentHash)

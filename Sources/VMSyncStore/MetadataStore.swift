@@ -60,8 +60,10 @@ package protocol MetadataStore: Sendable {
     // MARK: Applications
 
     /// Keeps an application for `lifetime`, instead of an earlier one of the device.
-    /// - Throws: `unauthorized` if its ticket is unknown, used or expired; `unavailable` if too many wait.
-    func apply(_ application: Application, lifetime: Duration) async throws
+    /// - Returns: the account that its ticket is of, if it has one.
+    /// - Throws: `unauthorized` if its ticket is unknown, used or expired; `unavailable` if too many wait without one.
+    @discardableResult
+    func apply(_ application: Application, lifetime: Duration) async throws -> ContentHash?
 
     func application(of device: DeviceID) async throws -> StoredApplication?
 

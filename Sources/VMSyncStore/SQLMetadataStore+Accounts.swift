@@ -94,7 +94,8 @@ extension SQLMetadataStore {
             case .admit(let device, let welcome):
                 try Self.admit(device, to: account, transaction)
                 try Self.answer(device, account, welcome, transaction)
-            case .revoke(let device):
+            case .revoke(let device, let heads):
+                try Self.endLeases(of: device, in: account, heads, transaction)
                 try transaction.run("UPDATE device SET member = 0 WHERE id = ?", [.init(device)])
                 try transaction.run("DELETE FROM presence WHERE device = ?", [.init(device)])
                 try transaction.run(
@@ -110,10 +111,30 @@ extension SQLMetadataStore {
         }
     }
 
+    /// A revoked device holds nothing any more, and takes part in no switch.
+    /// - Throws: `outOfOrder` if it has saved something of a VM since `heads` was known: that would count for nobody.
+    private static func endLeases(
+        of device: DeviceID, in account: ContentHash, _ heads: [VMID: Sequence], _ transaction: any SQLTransaction
+    ) throws {
+        let now = try transaction.now()
+        let rows = try transaction.run("SELECT id FROM vm WHERE account = ?", [.init(account)])
+        for id: VMID in try rows.map({ try $0.checked("id") }) {
+            guard let vm = try load(id, at: now, transaction) else { continue }
+            if let head = vm.lease.head, head.device == device, head.sequence > heads[id] ?? .base {
+                throw VMSyncError(.outOfOrder, "the device has saved something meanwhile", hint: "try the same again")
+            }
+            var lease = vm.lease
+            lease.revoke(device)
+            _ = try save(lease, over: vm, nil, transaction)
+        }
+    }
+
     private static func setRecovery(
         _ recovery: ContentHash, of account: ContentHash, _ transaction: any SQLTransaction
     ) throws {
         try transaction.run("UPDATE account SET recovery = ? WHERE id = ?", [.init(recovery), .init(account)])
+        // What was for the one before opens for nobody any more.
+        try transaction.run("DELETE FROM key_grant WHERE account = ? AND recipient = 'recovery'", [.init(account)])
     }
 
     private static func insert(
@@ -174,20 +195,29 @@ extension SQLMetadataStore {
 
     // MARK: Applications
 
-    /// Who hasn't joined yet may apply without a word of anybody; so not too many at once.
+    /// Anybody may apply without a word of a member; so not too many at once.
     private static let applicationsMax = 1000
 
-    package func apply(_ application: Application, lifetime: Duration) async throws {
+    package func apply(_ application: Application, lifetime: Duration) async throws -> ContentHash? {
         try await engine.transaction(.write) { transaction in
             let now = try transaction.now()
-            if let ticket = application.ticket, try Self.checkInvitation(ticket, transaction) == nil {
-                throw VMSyncError(.unauthorized, "the invitation is for a new account, not for a device of one")
-            }
             try transaction.run(
                 "DELETE FROM application WHERE device = ? OR expires <= ?", [.init(application.device), .init(now)])
-            let count = try transaction.first("SELECT count(*) AS waiting FROM application")?.integer("waiting") ?? 0
-            guard count < Self.applicationsMax else {
-                throw VMSyncError(.unavailable, "too many devices wait to be admitted", hint: "try again in an hour")
+            var account: ContentHash?
+            if let ticket = application.ticket {
+                account = try Self.checkInvitation(ticket, transaction)
+                guard account != nil else {
+                    throw VMSyncError(.unauthorized, "the invitation is for a new account, not for a device of one")
+                }
+            } else {
+                let count = try transaction.first(
+                    "SELECT count(*) AS waiting FROM application WHERE ticket IS NULL"
+                )?.integer("waiting")
+                guard count ?? 0 < Self.applicationsMax else {
+                    throw VMSyncError(
+                        .unavailable, "too many devices wait to be admitted",
+                        hint: "join with an invitation, or try again in an hour")
+                }
             }
             try transaction.run(
                 "INSERT INTO application (device, identity, ticket, proof, expires) VALUES (?, ?, ?, ?, ?)",
@@ -195,7 +225,8 @@ extension SQLMetadataStore {
                     .init(application.device), .bytes(application.identity), .init(application.ticket),
                     application.proof.map { .bytes($0) } ?? .null, .init(now + lifetime),
                 ])
-            try transaction.announceDevices()
+            if account != nil { try transaction.announceDevices() }
+            return account
         }
     }
 
@@ -233,6 +264,9 @@ extension SQLMetadataStore {
             throw VMSyncError(.notFound, "\(device) doesn't ask to join", hint: "on that device: vmsync join")
         }
         if let ticket: ContentHash = try row.checkedIfPresent("ticket") {
+            guard try checkInvitation(ticket, transaction) == account else {
+                throw VMSyncError(.notFound, "\(device) was invited to another account")
+            }
             try useUp(ticket, by: device, transaction)
         }
         try transaction.run(

@@ -20,7 +20,7 @@ extension SQLMetadataStore {
     }
 
     /// Writes what changed, and gives the VM as it is then.
-    private static func save(
+    static func save(
         _ lease: LeaseState, over before: StoredVM, _ place: PackPlace?, _ transaction: any SQLTransaction
     ) throws -> StoredVM {
         guard lease != before.lease else { return before }

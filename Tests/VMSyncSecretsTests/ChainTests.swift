@@ -111,6 +111,40 @@ import VMSyncSecrets
         try chain.take(try statement(3, after: chain, epoch: 3, release: good), roster)
     }
 
+    @Test("a device that could not go on gives the VM back too, and doesn't run it then") func givingBack() throws {
+        var chain = try chain(1)
+        let place = try #require(chain.point)
+        let word = try Signed(Release(vm: vm, device: laptop.id, after: place), by: laptop)
+        let next = Epoch(rawValue: 2)
+        #expect(chain.isNamed(laptop.id) && !chain.isNamed(desktop.id))
+        #expect(!chain.mayFollow(desktop.id, under: next, after: nil, roster))
+        #expect(chain.mayFollow(desktop.id, under: next, after: word, roster))
+        chain.noteRelease(of: Epoch(rawValue: 1))
+        #expect(chain.hasReleased(Epoch(rawValue: 1)) && !chain.hasReleased(next))
+        try chain.take(try statement(2, after: chain, epoch: 2, by: desktop, then: .release, release: word), roster)
+        #expect(!chain.isNamed(laptop.id) && !chain.isNamed(desktop.id) && chain.isAtMemory)
+        chain.restart()
+        #expect(!chain.isAtMemory)
+    }
+
+    @Test("a revoked device can't sign another history that ends below its revocation") func revokedFork() throws {
+        var known = Chain(vm: vm)
+        let one = try statement(1, after: known, by: desktop)
+        try known.take(one, roster)
+        let real = try statement(5, after: known, by: desktop)
+        let fork = try statement(3, after: known, by: desktop, then: .release)
+        var after = roster
+        let end = ChainPoint(sequence: Sequence(rawValue: 5), hash: real.hash)
+        try after.take(try after.entry(.revoke(desktop.id, heads: [vm: end]), by: laptop))
+        var fresh = Chain(vm: vm)
+        try fresh.take(one, after)
+        var forked = fresh
+        try forked.take(fork, after)
+        #expect(isRefused(try statement(6, after: forked, epoch: 2), by: forked, after), "it passes by what counts")
+        try fresh.take(real, after)
+        try fresh.take(try statement(6, after: fresh, epoch: 2), after)
+    }
+
     @Test("who follows the history again must come by what was believed before") func memory() throws {
         var chain = Chain(vm: vm)
         let (one, two) = (try statement(1, after: chain), try statement(1, after: chain, checksum: "b"))

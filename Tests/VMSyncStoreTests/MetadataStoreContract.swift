@@ -49,6 +49,11 @@ struct ClockedStore: Sendable {
             Array(entry.utf8), number: number ?? count, to: Self.account, effect, grants: grants)
     }
 
+    /// Why `device` can't be let into the account.
+    func refusal(toAdmit device: DeviceID) async -> VMSyncError.Code? {
+        await code { try await append("device", .admit(device, welcome: nil)) }
+    }
+
     /// Why the first pack of `vm` can't be these chunks.
     func refusal(of chunks: [ContentHash], as vm: VMID, by device: DeviceID) async -> VMSyncError.Code? {
         await code { try await commit(offer(1), to: vm, by: device, place: .chunks(chunks)) }
@@ -161,7 +166,13 @@ enum MetadataStoreContract {
             let grant = StoredGrant(subject: "vm", generation: 1, recipient: "device \(lost)", content: [7])
             try await it.store.add([grant], of: ClockedStore.account)
             #expect(try await it.store.grants(for: grant.recipient, of: ClockedStore.account) == [[7]])
-            try await it.append("revoke", .revoke(lost))
+            let vm = try await it.create("work")
+            _ = try await it.acquire(vm, by: lost)
+            try await it.commit(it.offer(1), to: vm, by: lost)
+            // It has saved more than whoever revokes it knows.
+            #expect(await code { try await it.append("early", .revoke(lost, heads: [:])) } == .outOfOrder)
+            try await it.append("revoke", .revoke(lost, heads: [vm: Sequence(rawValue: 1)]))
+            #expect(try await it.store.vm(vm)?.lease.holder == nil)
             #expect(try await it.store.membership(of: lost)?.isMember == false)
             #expect(try await !it.store.devices(of: ClockedStore.account).map(\.id).contains(lost))
             #expect(try await it.store.grants(for: grant.recipient, of: ClockedStore.account).isEmpty)
@@ -216,6 +227,18 @@ enum MetadataStoreContract {
                 try await it.store.apply(it.application(of: .random(), ticket: ticket), lifetime: .seconds(60))
             }
             #expect(second == .unauthorized, "a ticket works once")
+        },
+        Clause("a device that was invited to one account isn't let into another") { it async throws -> Void in
+            _ = try await it.join("laptop")
+            let (code, other) = (ClockedStore.hash("code of other"), ClockedStore.hash("other"))
+            _ = try await it.store.invite(code, to: nil, lifetime: .seconds(60))
+            _ = try await it.found(other, with: code)
+            let ticket = ClockedStore.hash("ticket")
+            _ = try await it.store.invite(ticket, to: other, lifetime: .seconds(60))
+            let tablet = DeviceID.random()
+            try await it.store.apply(it.application(of: tablet, ticket: ticket), lifetime: .seconds(60))
+            #expect(await it.refusal(toAdmit: tablet) == .notFound)
+            #expect(try await it.store.membership(of: tablet) == nil)
         },
         Clause("an application is forgotten after its time, and one that nobody made can't be granted") {
             it async throws -> Void in

@@ -14,6 +14,7 @@ package final class Account: Sendable {
     private let client: SyncClient
     private let logger: Logger
     private let state: Mutex<AccountState>
+    private let writing = Mutex<Void>(())
 
     /// - Parameter path: of `account.json`.
     init(_ state: AccountState, keys: DeviceKeys, path: String, client: SyncClient, logger: Logger) {
@@ -37,10 +38,11 @@ package final class Account: Sendable {
 
     var roster: Roster { state.withLock { $0.roster } }
 
-    /// Writes down what is known now. Two at once write the same file one after the other, each the newest state.
+    /// Writes down what is known now. Two at once write the same file one after the other, each the newest state; only
+    /// threads of the pool for blocking calls wait for the disk.
     func save() async throws {
         try await NIOThreadPool.singleton.runIfActive { [self] in
-            try state.withLock { try AtomicFile.write($0, to: path, durable: true) }
+            try writing.withLock { _ in try AtomicFile.write(state.withLock { $0 }, to: path, durable: true) }
         }
     }
 
@@ -166,7 +168,7 @@ package final class Account: Sendable {
     }
 
     private func admit(_ device: PublicIdentity, by code: InvitationCode?) async throws {
-        try await change { [keys] state throws(VMSyncError) in
+        try await change(asking: {}) { [keys] state, _ throws(VMSyncError) in
             let entry = try state.roster.entry(.admit(device), by: keys)
             let welcome = state.roster.account.flatMap { code?.welcome(to: $0) }
             return RosterAddition(entry: entry, welcome: welcome, grants: try state.grants(to: device, by: keys))
@@ -177,12 +179,13 @@ package final class Account: Sendable {
     }
 
     /// Cuts a device off, and makes new keys for all that is written from now on.
-    /// - Parameter heads: for each VM, up to where what the device has signed counts.
-    func revoke(_ device: DeviceID, heads: [VMID: ChainPoint]) async throws {
+    /// - Parameter heads: tells for each VM up to where what the device has signed counts; asked again if it has saved more
+    ///   meanwhile.
+    func revoke(_ device: DeviceID, heads: () async throws -> [VMID: ChainPoint]) async throws {
         guard device != keys.id else {
             throw VMSyncError(.invalidInput, "a device can't revoke itself", hint: "do it on another device")
         }
-        try await change { [keys] state throws(VMSyncError) in
+        try await change(asking: heads) { [keys] state, heads throws(VMSyncError) in
             guard state.roster.members[device] != nil else {
                 throw VMSyncError(.notFound, "\(device) is no device of yours", hint: "vmsync devices")
             }
@@ -205,7 +208,7 @@ package final class Account: Sendable {
     /// Makes another recovery key, which takes the place of the present one.
     func renewRecoveryKey() async throws -> RecoveryKey {
         let next = try RecoveryKey.random()
-        try await change { [keys] state throws(VMSyncError) in
+        try await change(asking: {}) { [keys] state, _ throws(VMSyncError) in
             let entry = try state.roster.entry(.renew(recovery: next.identity), by: keys)
             return RosterAddition(entry: entry, grants: try state.grants(to: next.identity, by: keys))
         }
@@ -224,25 +227,28 @@ package final class Account: Sendable {
                 hint: "only the one that was shown last counts; make another: vmsync key export")
         }
         let grants = try await client.recovery(key.identity).grants
-        for grant in grants { _ = try grant.open(by: key, state.roster) }
+        let opened = grants.filter { (try? $0.open(by: key, state.roster)) != nil }
         let missing = state.allKeys.filter { subject, key in
-            !grants.contains { $0.subject == subject && $0.generation == key.generation }
+            !opened.contains { $0.subject == subject && $0.generation == key.generation }
         }
         guard missing.isEmpty else {
             throw VMSyncError(
                 .corrupt, "the recovery key doesn't open \(missing.count) of \(state.allKeys.count) keys",
                 hint: "vmsync key export, which makes another one")
         }
-        return grants.count
+        return opened.count
     }
 
     /// Adds an entry to the list of devices; again, if another device was faster.
-    private func change(
-        _ make: (AccountState) throws(VMSyncError) -> RosterAddition
+    /// - Parameter facts: what the entry is made from besides, asked anew each time.
+    private func change<Facts>(
+        asking facts: () async throws -> Facts,
+        _ make: (AccountState, Facts) throws(VMSyncError) -> RosterAddition
     ) async throws {
         for attempt in 1... {
             try await refresh()
-            let addition = try make(state.withLock { $0 })
+            let known = try await facts()
+            let addition = try make(state.withLock { $0 }, known)
             do {
                 try await client.append(addition)
                 return try await refresh()

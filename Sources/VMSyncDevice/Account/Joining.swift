@@ -152,7 +152,15 @@ package struct Joining: Sendable {
         guard state.roster.recovery == key.identity else {
             throw VMSyncError(.corrupt, "the server shows the list of devices of another account")
         }
-        for grant in known.grants { state.put(try grant.open(by: key, state.roster), of: grant.subject) }
+        // One that doesn't open was made by a device that was revoked since, or by nobody.
+        for grant in known.grants {
+            if let opened = try? grant.open(by: key, state.roster) { state.put(opened, of: grant.subject) }
+        }
+        guard (try? state.newestKey(of: .account)) != nil else {
+            throw VMSyncError(
+                .corrupt, "none of the account's keys opens with this recovery key",
+                hint: "the server may have been tampered with")
+        }
         let next = try RecoveryKey.random()
         let entry = try state.roster.recovering(keys.identity, with: key, next: next.identity)
         // The one that was used counts no more, whatever becomes of the answer.

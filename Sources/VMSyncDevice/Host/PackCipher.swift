@@ -41,6 +41,12 @@ enum PackCipher {
         }
     }
 
+    /// Bytes in the file; nil if there is none.
+    static func size(of path: String) -> UInt64? {
+        var status = stat()
+        return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+    }
+
     /// Of the key that `encrypted` needs.
     static func generation(of encrypted: String) throws(VMSyncError) -> UInt32 {
         try MappedFile.with(encrypted) { bytes throws(VMSyncError) in try StreamDecryptor.generation(of: bytes) }

@@ -36,6 +36,12 @@ struct Tenure: Sendable, Codable {
     var departure: Departure?
     /// Whether a person has said that this device takes the VM over from one that is lost.
     var isForced: Bool?
+    /// Whether the VM went on elsewhere, so that the guest must stand still here.
+    var isDiverged: Bool?
+
+    var diverged: Tenure {
+        Tenure(epoch: epoch, departure: departure, isForced: isForced, isDiverged: true)
+    }
 
     /// The same tenure, with another departure or none.
     func departing(_ departure: Departure?) -> Tenure {

@@ -114,6 +114,12 @@ extension VMHost {
     private func commit(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
         try Fault.point(then == .keep ? "before-commit" : "before-departure-commit")
         let outgoing = try outgoing(sealed, then: then)
+        if !chain.canTake(outgoing.signed, account.roster) {
+            try await account.refresh()
+            // What no device would follow must not become the head.
+            var copy = chain
+            try copy.take(outgoing.signed, account.roster)
+        }
         let offer = CommitOffer(
             epoch: sealed.epoch, sequence: sealed.sequence, parent: sealed.parent,
             kind: sealed.kind == .live ? .live : .off, size: outgoing.said.size, checksum: outgoing.said.checksum,
@@ -122,15 +128,22 @@ extension VMHost {
         let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))
         link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
-        try await noteCommitted(head)
+        try await noteCommitted(head, outgoing)
         replica?.acknowledge(head.sequence)
         noteHead(head)
     }
 
-    /// The server has had this one since a time when this device couldn't hear of it.
+    /// The server's history has come as far as this one, which waits here.
     func drop(_ sequence: Sequence) async throws {
-        if chain.point?.sequence ?? .base < sequence { try await followStatements(to: sequence) }
-        replica?.acknowledge(sequence)
+        guard let replica, let sealed = waitingCheckpoints.first(where: { $0.sequence == sequence }) else { return }
+        if try await isOurs(sealed) {
+            if chain.point?.sequence ?? .base < sequence { try await followStatements(to: sequence) }
+            replica.acknowledge(sequence)
+        } else {
+            logger.error("the VM went on without checkpoint \(sequence), which is kept in \(paths.forks)")
+            try replica.setAside(sequence, in: paths.forks)
+            try replica.markDamaged("the VM went on elsewhere without its last checkpoints")
+        }
     }
 
     // MARK: The last checkpoint

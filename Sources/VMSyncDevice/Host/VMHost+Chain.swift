@@ -13,22 +13,30 @@ extension VMHost {
     func openChain() {
         chain =
             AtomicFile.readIfWhole(Chain.self, at: chainPath) { logger.warning("\($0.message)") } ?? Chain(vm: id)
+        // The record came before it was known what this device has seen.
+        headIsInDoubt = chain.memory != nil
     }
+
+    private func saveChain() throws(VMSyncError) { try AtomicFile.write(chain, to: chainPath) }
 
     /// Follows one statement; once more with a newer list of devices, if it can't be believed by the one that is known.
     private func follow(_ signed: Signed<Statement>) async throws -> Statement {
         let before = chain
         if !chain.canTake(signed, account.roster) { try await account.refresh() }
         let said = try chain.take(signed, account.roster)
-        if chain != before { try AtomicFile.write(chain, to: chainPath) }
+        if chain != before { try saveChain() }
         return said
     }
 
     /// Follows the statement of `checkpoint`, which comes after what the replica holds.
     /// - Throws: `corrupt` if it can't be believed, or says something else than the server does.
     func believe(_ checkpoint: CheckpointRecord) async throws -> Statement {
-        if let replica { try await followStatements(to: replica.record.sequence) }
-        let said = try await follow(try Signed<Statement>(bytes: checkpoint.statement))
+        let signed = try Signed<Statement>(bytes: checkpoint.statement)
+        // It was followed before, and the pack didn't come, or couldn't be read.
+        if chain.point != ChainPoint(sequence: checkpoint.sequence, hash: signed.hash), let replica {
+            try await followStatements(to: replica.record.sequence)
+        }
+        let said = try await follow(signed)
         guard said.sequence == checkpoint.sequence, said.size == checkpoint.size,
             said.checksum == checkpoint.checksum, said.isOff == (checkpoint.kind == .off)
         else {
@@ -45,7 +53,9 @@ extension VMHost {
     func followStatements(to sequence: Sequence) async throws {
         if chain.point?.sequence ?? .base > sequence { chain.restart() }
         while let next = try await statements(after: chain.point?.sequence ?? .base, to: sequence) {
+            let before = chain.point
             for signed in next { _ = try await follow(signed) }
+            guard chain.point != before else { break }
         }
         guard chain.point?.sequence ?? .base == sequence else {
             throw VMSyncError(
@@ -70,6 +80,10 @@ extension VMHost {
     /// - Throws: `corrupt` if this device may not run the VM, whatever the server says of the lease.
     func checkRight() async throws {
         if let replica { try await followStatements(to: replica.record.sequence) }
+        guard !chain.hasReleased(record.epoch) else {
+            throw VMSyncError(
+                .wrongState, "this device has given \(name) back before it ran here", hint: "vmsync start \(name)")
+        }
         if !mayRun { try await account.refresh() }
         guard mayRun else {
             let error = VMSyncError(
@@ -82,7 +96,8 @@ extension VMHost {
     }
 
     private var mayRun: Bool {
-        chain.mayFollow(me, under: record.epoch, isForced: isForced, after: release, account.roster)
+        chain.isAtMemory && !chain.hasReleased(record.epoch)
+            && chain.mayFollow(me, under: record.epoch, isForced: isForced, after: release, account.roster)
     }
 
     /// Whether a person has said that this device takes the VM over, under the present epoch.
@@ -102,11 +117,13 @@ extension VMHost {
     /// Encrypts the pack and signs what is to be said of it; the same again if nothing has changed since, because the
     /// server may have it already.
     func outgoing(_ sealed: SealedCheckpoint, then: AfterCommit) throws -> Outgoing {
-        let (path, notePath) = (sealed.packPath + ".encrypted", sealed.packPath + ".statement")
+        let (path, notePath) = (sealed.packPath + ".encrypted", Self.statementPath(sealed))
         let then = try said(then)
         let earlier = FileManager.default.contents(atPath: notePath)
             .flatMap { try? Signed<Statement>(bytes: $0) }
             .flatMap { signed in (try? signed.read()).map { (signed, $0) } }
+            // A power loss may have left less of the pack than was said of it.
+            .flatMap { PackCipher.size(of: path) == $0.1.size ? $0 : nil }
         if let (signed, said) = earlier, said.then == then, said.parent == chain.point {
             return Outgoing(path: path, signed: signed, said: said)
         }
@@ -144,13 +161,36 @@ extension VMHost {
 
     /// The server has a checkpoint of this device's, and the next one follows what was said of it. That may be what an
     /// earlier attempt has said, whose answer was lost.
-    func noteCommitted(_ head: CheckpointRecord) async throws {
-        _ = try await follow(try Signed<Statement>(bytes: head.statement))
+    func noteCommitted(_ head: CheckpointRecord, _ outgoing: Outgoing) async throws {
+        let signed = try Signed<Statement>(bytes: head.statement)
+        let said = try signed.read()
+        guard said.device == me, said.sequence == outgoing.said.sequence, said.checksum == outgoing.said.checksum else {
+            throw VMSyncError(
+                .corrupt, "the server has kept something else than checkpoint \(outgoing.said.sequence)",
+                hint: "the server may have been tampered with; what this device holds is kept")
+        }
+        _ = try await follow(signed)
     }
 
-    /// What this device signs when it was given the VM and doesn't run it; nil if nobody gave it.
-    func wordOfRelease() throws -> Data? {
-        guard case .move(let target) = chain.last?.then, target == me, let point = chain.point else { return nil }
+    /// Whether the server's checkpoint `sequence` is the one that this device has sealed under that number.
+    func isOurs(_ sealed: SealedCheckpoint) async throws -> Bool {
+        let before = Sequence(rawValue: sealed.sequence.rawValue - 1)
+        let there = try await environment.client.checkpoints(of: id, after: before, limit: 1).first
+        guard let there, there.sequence == sealed.sequence, there.device == me,
+            let ours = FileManager.default.contents(atPath: Self.statementPath(sealed)),
+            let said = try? Signed<Statement>(bytes: ours).read()
+        else { return false }
+        return said.checksum == there.checksum
+    }
+
+    private static func statementPath(_ sealed: SealedCheckpoint) -> String { sealed.packPath + ".statement" }
+
+    /// Notes that this device does not run the VM under the present epoch, whatever becomes of saying so to the server.
+    /// - Returns: what it signs of it, if others need its word.
+    func noteRelease() throws -> Data? {
+        chain.noteRelease(of: record.epoch)
+        try saveChain()
+        guard let point = chain.point, chain.isNamed(me) else { return nil }
         return try Signed(Release(vm: id, device: me, after: point), by: account.keys).bytes
     }
 

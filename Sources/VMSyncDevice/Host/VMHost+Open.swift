@@ -69,6 +69,12 @@ extension VMHost {
         }
         machine = found
         watch(found)
+        if tenure.isDiverged ?? false {
+            if runState == .running { try await found.pause() }
+            isDiverged = true
+            machineState = .held
+            return
+        }
         startTracking(found)
         switch runState {
         case .shutdown,

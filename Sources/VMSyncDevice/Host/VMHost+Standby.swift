@@ -124,6 +124,8 @@ extension VMHost {
 
     /// Another device is active though the VM runs here. Its late work must not be lost and must not go on.
     func stepDown() async throws {
+        // Noted first: whoever finds the guest after a crash must not let it go on.
+        try saveTenure(tenure?.diverged)
         try await machine?.pause()
         isDiverged = true
         logger.error("fenced: the VM is active elsewhere")
@@ -139,16 +141,24 @@ extension VMHost {
         try Fault.point("before-activation")
         var watch = Stopwatch()
         var mayHaveRun = false
+        // Records come while this waits; what was judged is what is done.
+        let epoch: Epoch
+        let isForced: Bool
         do {
             try await checkRight()
+            (epoch, isForced) = (record.epoch, self.isForced)
             let state = replica.record.kind == .live ? try replica.deviceState() : nil
             let machine = try await machineToActivate(state)
-            try saveTenure(Tenure(epoch: record.epoch, isForced: isForced ? true : nil))
+            try saveTenure(Tenure(epoch: epoch, isForced: isForced ? true : nil))
             watch.lap("prepare")
             try Fault.point("before-load")
             if let state { try await machine.loadDeviceState(state) }
             watch.lap("load")
             try Fault.point("after-load")
+            guard record.holder == me, record.epoch == epoch else {
+                throw VMSyncError(
+                    .fenced, "the VM went elsewhere while it was started here", hint: "vmsync status \(name)")
+            }
             mayHaveRun = true
             try await machine.resume()
             watch.lap("continue")
@@ -189,7 +199,7 @@ extension VMHost {
             _ = try? await environment.client.answer(
                 .fail(try encrypted(Reason(reason), of: pending.id)), to: pending.id, of: id)
         }
-        try await environment.client.releaseLease(id, epoch: record.epoch, word: try wordOfRelease())
+        try await environment.client.releaseLease(id, epoch: record.epoch, word: try noteRelease())
         try await refreshRecord()
     }
 

@@ -35,6 +35,8 @@ package struct HostEnvironment: Sendable {
 package actor VMHost {
     /// Checkpoints whose metrics are kept for `vmsync status` and the demo.
     static let metricsKept = 4096
+    /// Before the server is asked again whether it was set back.
+    private static let doubtRest = Duration.seconds(1)
     /// With these a checkpoint waits, and others may be made meanwhile.
     private static let serversFault: Set<VMSyncError.Code> = [.unavailable, .noSpace]
 
@@ -129,6 +131,17 @@ package actor VMHost {
         wake.signal()
     }
 
+    /// The server says that there is no such VM.
+    /// - Returns: whether it stays here all the same, because it runs here.
+    func staysWithoutServer() -> Bool {
+        guard tenure != nil else { return false }
+        setBack = VMSyncError(
+            .corrupt, "the server knows nothing of this VM any more, which runs here",
+            hint: "the server was set back, or tampered with; what this device holds is kept")
+        publish()
+        return true
+    }
+
     package nonisolated var status: VMStatus {
         var status = published.withLock { $0 }
         status.progress = progress.withLock { $0 }
@@ -159,7 +172,7 @@ package actor VMHost {
             let action = nextAction
             guard action != .wait else {
                 publish()
-                await wake.wait(until: machineState == .running ? nextCheckpoint : nil)
+                await wake.wait(until: nextLook)
                 continue
             }
             do {
@@ -172,6 +185,12 @@ package actor VMHost {
             publish()
         }
         await close()
+    }
+
+    /// When there may be something to do without a word from outside.
+    private var nextLook: ContinuousClock.Instant? {
+        if headIsInDoubt { return .now + Self.doubtRest }
+        return machineState == .running ? nextCheckpoint : nil
     }
 
     private var nextAction: DeviceAction {
@@ -196,7 +215,7 @@ package actor VMHost {
     var situation: DeviceSituation {
         DeviceSituation(
             me: environment.me.id,
-            server: recordIsCurrent ? server : nil,
+            server: recordIsCurrent && !headIsInDoubt ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             serverTakesNothing: problem.map { Self.serversFault.contains($0.code) } ?? false,
@@ -292,7 +311,8 @@ package actor VMHost {
     /// A record that was on its way while this device committed shows an older head, and that is no harm. One that is
     /// asked for anew does not, unless the server was set back.
     private func checkHead() async {
-        guard headIsInDoubt else { return }
+        // Without a record of the server's nothing that it says is followed anyway.
+        guard headIsInDoubt, recordIsCurrent else { return }
         do {
             let asked = try await environment.client.vm(id)
             headIsInDoubt = false

@@ -36,6 +36,8 @@ extension MachinePaths {
     package var record: String { state + "/replica.json" }
     /// Checkpoints sealed here that the server has not acknowledged.
     package var outbox: String { state + "/outbox" }
+    /// Checkpoints sealed here that the VM went on without.
+    package var forks: String { state + "/forks" }
     /// Packs fetched and not yet applied whole.
     package var inbox: String { state + "/inbox" }
     /// Device state of checkpoint `sequence`; worth nothing without the RAM, so it lies beside it. Each checkpoint has a
