@@ -41,13 +41,13 @@ package enum PinnedTLS {
         return configuration
     }
 
-    /// Who is at the other end of a connection.
-    /// - Throws: `unauthorized` if it has shown no certificate.
-    package static func peer(of channel: any Channel) async throws -> DeviceID {
+    /// The certificate of who is at the other end of a connection, in DER.
+    /// - Throws: `unauthorized` if it has shown none.
+    package static func peer(of channel: any Channel) async throws -> [UInt8] {
         guard let certificate = try await channel.nioSSL_peerCertificate().get() else {
             throw VMSyncError(.unauthorized, "this needs a certificate", hint: "vmsync join")
         }
-        return SelfSignedCertificate.id(of: try certificate.toDERBytes())
+        return try certificate.toDERBytes()
     }
 
     /// Asks the server at `address` for its certificate, in DER.

@@ -30,6 +30,8 @@ package actor Daemon {
     private let snapshot = Gate()
     /// How long a command waits for a server that takes the connection and then says nothing.
     private static let snapshotLimit = Duration.seconds(5)
+    /// Before the list of devices is asked for again that could not be had.
+    private static let accountRest = Duration.seconds(5)
     /// Before a device that was refused asks again: it seldom helps.
     private static let refusalRest = Duration.seconds(30)
 
@@ -144,13 +146,16 @@ package actor Daemon {
 
     /// Keeps in step with the list of devices, apart from the events of VMs, which mustn't wait for it.
     private func followAccount() async {
+        var failed = false
         while !Task.isCancelled {
-            await accountChanged.wait(until: nil)
+            await accountChanged.wait(until: failed ? .now + Self.accountRest : nil)
             guard !Task.isCancelled else { return }
             do {
                 try await account.refresh()
                 try await account.answerApplicants()
+                failed = false
             } catch {
+                failed = true
                 logger.warning("\(VMSyncError(error).message)")
             }
             for record in unreadable.values { await deliver(record) }

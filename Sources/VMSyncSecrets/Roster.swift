@@ -8,11 +8,23 @@ package enum RosterChange: Sendable, Hashable, Codable {
     case found(PublicIdentity, recovery: RecoveryIdentity)
     case admit(PublicIdentity)
     /// A member is one no more. What it has signed of a VM counts up to the given statement, and of others not at all.
-    case revoke(DeviceID, heads: [VMID: ChainPoint])
+    /// From here on nothing is encrypted with older keys than these, which the device doesn't have.
+    case revoke(DeviceID, heads: [VMID: ChainPoint], keys: [KeyMinimum] = [])
     /// A device comes in by the recovery key, and a new one takes the place of that.
     case recover(PublicIdentity, recovery: RecoveryIdentity)
     /// Another recovery key takes the place of the present one.
     case renew(recovery: RecoveryIdentity)
+}
+
+/// The oldest generation of a key that may still be used.
+package struct KeyMinimum: Sendable, Hashable, Codable {
+    package let subject: KeySubject
+    package let generation: UInt32
+
+    package init(subject: KeySubject, generation: UInt32) {
+        self.subject = subject
+        self.generation = generation
+    }
 }
 
 /// What one entry says.
@@ -47,6 +59,9 @@ package struct Roster: Sendable, Hashable {
         let identity: PublicIdentity
         let heads: [VMID: ChainPoint]
     }
+
+    /// Of the keys that were changed by revocations.
+    package private(set) var keyMinimums: [KeySubject: UInt32] = [:]
 
     /// Nil only before the first entry.
     package private(set) var recovery: RecoveryIdentity?
@@ -109,11 +124,12 @@ package struct Roster: Sendable, Hashable {
             try admit(device)
             self.recovery = recovery
         case .renew(let recovery): self.recovery = recovery
-        case .revoke(let id, let heads):
+        case .revoke(let id, let heads, let keys):
             guard let identity = members.removeValue(forKey: id) else {
                 throw Self.refused(count, "\(id) is no member")
             }
             revoked[id] = Revoked(identity: identity, heads: heads)
+            for key in keys { keyMinimums[key.subject] = max(keyMinimums[key.subject] ?? 1, key.generation) }
         }
     }
 

@@ -77,6 +77,14 @@ package struct Signed<Content: SignedContent>: Sendable, Hashable, Codable {
         return content
     }
 
+    /// Whether who has this certificate, in DER, has signed it.
+    package func isSigned(byCertificate certificate: [UInt8]) -> Bool {
+        guard let key = try? SelfSignedCertificate.key(of: certificate),
+            let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature)
+        else { return false }
+        return key.isValidSignature(signature, for: signedBytes)
+    }
+
     func isSigned(by identity: PublicIdentity) -> Bool { identity.hasSigned(signedBytes, with: signature) }
     func isSigned(by recovery: RecoveryIdentity) -> Bool { recovery.hasSigned(signedBytes, with: signature) }
 }

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import VMSyncAPI
 import VMSyncCore
+import VMSyncSecrets
 
 /// The name of a header.
 typealias HeaderName = HTTPFields.Element.Name
@@ -10,6 +11,8 @@ typealias HeaderName = HTTPFields.Element.Name
 /// A member of an account.
 struct Caller: Sendable, Hashable {
     let device: DeviceID
+    /// In DER.
+    let certificate: [UInt8]
     let account: ContentHash
 }
 
@@ -26,7 +29,10 @@ struct SyncContext: RequestContext {
     }
 
     /// The device at the other end, by its certificate. Whose it is isn't known.
-    func device() async throws -> DeviceID { try await PinnedTLS.peer(of: channel) }
+    func device() async throws -> DeviceID { SelfSignedCertificate.id(of: try await certificate()) }
+
+    /// What it has shown, in DER.
+    func certificate() async throws -> [UInt8] { try await PinnedTLS.peer(of: channel) }
 
     /// Who asks.
     func caller() throws(VMSyncError) -> Caller {
@@ -59,7 +65,7 @@ struct MembersOnly: RouterMiddleware {
         _ request: Request, context: SyncContext, next: (Request, SyncContext) async throws -> Response
     ) async throws -> Response {
         var context = context
-        context.member = try await service.member(try await context.device())
+        context.member = try await service.member(with: try await context.certificate())
         return try await next(request, context)
     }
 }

@@ -100,7 +100,7 @@ extension SyncService {
                 throw VMSyncError(.invalidInput, "a welcome has at most \(APILimits.proofBytesMax) bytes")
             }
             effect = .admit(device.id, welcome: addition.welcome.map { Array($0) })
-        case .revoke(let device, let heads): effect = .revoke(device, heads: heads.mapValues(\.sequence))
+        case .revoke(let device, let heads, _): effect = .revoke(device, heads: heads.mapValues(\.sequence))
         case .renew(let recovery): effect = .renew(recovery: recovery.id)
         case .found, .recover:
             throw VMSyncError(.invalidInput, "a member neither begins an account nor recovers it")

@@ -66,9 +66,11 @@ extension SyncService {
     ) async throws -> Result<CommitDecision, VMSyncError> {
         let content = CommitContent(sequence: offer.sequence, place: place)
         let (outcome, stored) = try await metadata.change(vm, commit: content) { lease, context in
+            let before = lease
             let outcome = Result { () throws(VMSyncError) in
                 try lease.commit(offer, by: caller.device, known: context.known, at: context.now)
             }
+            if case .success(.accepted) = outcome { try StatementCheck.check(offer, by: caller, after: before) }
             try Self.faultPoint("before-metadata", offer)
             return outcome
         }

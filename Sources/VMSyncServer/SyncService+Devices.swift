@@ -2,11 +2,14 @@ import Foundation
 import NIOCore
 import VMSyncAPI
 import VMSyncCore
+import VMSyncSecrets
 import VMSyncStore
 
 extension SyncService {
+    /// - Parameter certificate: in DER.
     /// - Throws: `unauthorized` unless the device is a member of an account.
-    func member(_ device: DeviceID) async throws -> Caller {
+    func member(with certificate: [UInt8]) async throws -> Caller {
+        let device = SelfSignedCertificate.id(of: certificate)
         guard let membership = try await metadata.membership(of: device) else {
             throw VMSyncError(.unauthorized, "the server does not know this device", hint: "vmsync join")
         }
@@ -14,7 +17,7 @@ extension SyncService {
             throw VMSyncError(
                 .unauthorized, "this device was revoked", hint: "to use it again, join with another --state folder")
         }
-        return Caller(device: device, account: membership.account)
+        return Caller(device: device, certificate: certificate, account: membership.account)
     }
 
     /// - Throws: `unauthorized` if the caller isn't among them any more.

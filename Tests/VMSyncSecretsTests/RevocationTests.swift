@@ -14,7 +14,9 @@ import VMSyncSecrets
         let vm = VMID.random()
         let first = SubjectKey.random(generation: 1)
         let known = try KeyGrant(first, of: .vm(vm), to: lost.identity, by: laptop).open(by: lost, roster)
-        try roster.take(try roster.entry(.revoke(lost.id, heads: [:]), by: laptop))
+        let minimum = KeyMinimum(subject: .vm(vm), generation: 2)
+        try roster.take(try roster.entry(.revoke(lost.id, heads: [:], keys: [minimum]), by: laptop))
+        #expect(roster.keyMinimums == [.vm(vm): 2], "nobody writes with the first key any more")
         let next = SubjectKey.random(generation: 2)
         let grants = try roster.members.values.map { try KeyGrant(next, of: .vm(vm), to: $0, by: laptop) }
         #expect(grants.map(\.recipient) == [.device(laptop.id)])

@@ -6,6 +6,7 @@ import Testing
 import VMSyncAPI
 import VMSyncCore
 import VMSyncPolicy
+import VMSyncSecrets
 
 @Suite(.timeLimit(.minutes(1))) struct CheckpointRoutesTests {
     @Test func aCommittedPackIsTheHeadAndComesBackAsItWas() async throws {
@@ -13,7 +14,7 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             let pack = randomBytes(5_000_001)
             let record = try await it.commit(1, to: vm, pack: pack)
-            #expect(record.size == 5_000_001 && record.device == it.laptopID && record.statement == Data("d-1".utf8))
+            #expect(record.size == 5_000_001 && record.device == it.laptopID)
             let state = try await it.desktop.vm(vm)
             #expect(state.head == record && state.runState == .active)
             #expect(try await it.desktop.fetchPack(of: vm, record, bytesMax: 6_000_000) == pack)
@@ -28,12 +29,15 @@ import VMSyncPolicy
             let pack = randomBytes(3_000_003)
             let (source, target) = (it.folder + "/source", it.folder + "/target")
             try Data(buffer: pack).write(to: URL(fileURLWithPath: source))
-            let record = try await it.laptop.commit(ServerFixture.offer(1, pack), to: vm, pack: .file(path: source))
+            let record = try await it.laptopDevice.commit(
+                ServerFixture.offer(1, pack), to: vm, pack: .file(path: source))
             try await it.desktop.fetchPack(of: vm, record, to: target)
             #expect(try Data(contentsOf: URL(fileURLWithPath: target)) == Data(buffer: pack))
             // A file that ends before its announced size ends the commit, and leaves the head.
             let longer = ServerFixture.offer(2, randomBytes(3_000_004))
-            #expect(await failure { _ = try await it.laptop.commit(longer, to: vm, pack: .file(path: source)) } != nil)
+            #expect(
+                await failure { _ = try await it.laptopDevice.commit(longer, to: vm, pack: .file(path: source)) } != nil
+            )
             #expect(try await it.laptop.vm(vm).head == record)
         }
     }
@@ -42,12 +46,12 @@ import VMSyncPolicy
         try await ServerFixture.with { it in
             let vm = try await it.activeVM()
             let head = try await it.commit(1, to: vm)
-            let refused: [(UInt64, UInt64, SyncClient, VMSyncError.Code)] = [
-                (3, 1, it.laptop, .outOfOrder), (0, 1, it.laptop, .outOfOrder), (2, 0, it.laptop, .fenced),
-                (2, 9, it.laptop, .fenced), (2, 1, it.desktop, .fenced),
+            let refused: [(UInt64, UInt64, TestDevice, VMSyncError.Code)] = [
+                (3, 1, it.laptopDevice, .outOfOrder), (0, 1, it.laptopDevice, .outOfOrder),
+                (2, 0, it.laptopDevice, .fenced), (2, 9, it.laptopDevice, .fenced), (2, 1, it.desktopDevice, .fenced),
             ]
-            for (sequence, epoch, client, code) in refused {
-                let error = await failure { try await it.commit(sequence, epoch: epoch, to: vm, by: client) }
+            for (sequence, epoch, device, code) in refused {
+                let error = await failure { try await it.commit(sequence, epoch: epoch, to: vm, by: device) }
                 #expect(error?.code == code)
                 #expect(error?.message.contains("head 1, epoch 1, active on \(it.laptopID)") == true)
             }
@@ -63,7 +67,8 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             let pack = ByteBuffer(repeating: 1, count: 32 << 20)
             for _ in 0..<5 {
-                #expect(await failure { try await it.commit(1, to: vm, pack: pack, by: it.desktop) }?.code == .fenced)
+                #expect(
+                    await failure { try await it.commit(1, to: vm, pack: pack, by: it.desktopDevice) }?.code == .fenced)
             }
             #expect(try files(in: it.folder + "/tmp").isEmpty)
         }
@@ -77,7 +82,8 @@ import VMSyncPolicy
             let bit = try #require(pack.getInteger(at: 100_000, as: UInt8.self)) ^ 1
             pack.setInteger(bit, at: 100_000)
             #expect(
-                await failure { _ = try await it.laptop.commit(offer, to: vm, pack: .bytes(pack)) }?.code == .corrupt)
+                await failure { _ = try await it.laptopDevice.commit(offer, to: vm, pack: .bytes(pack)) }?.code
+                    == .corrupt)
             #expect(try await it.laptop.vm(vm).head == nil)
             #expect(try files(in: it.folder + "/blobs").isEmpty && files(in: it.folder + "/tmp").isEmpty)
         }
@@ -112,8 +118,10 @@ import VMSyncPolicy
     @Test func headersThatCanNotBeAreNamed() async throws {
         try await ServerFixture.with { it in
             let vm = try await it.activeVM()
+            let offer = try await it.laptopDevice.signed(ServerFixture.offer(1, ByteBuffer(string: "pack")), of: vm)
             let good = [
-                "Vmsync-Epoch": "1", "Vmsync-Sequence": "1", "Vmsync-Parent": "0", "Vmsync-Kind": "live",
+                "Vmsync-Statement": offer.statement.base64EncodedString(), "Vmsync-Epoch": "1", "Vmsync-Sequence": "1",
+                "Vmsync-Parent": "0", "Vmsync-Kind": "live",
                 "Vmsync-Checksum": hash(of: ByteBuffer(string: "pack")).rawValue,
             ]
             let bad = [
@@ -134,6 +142,43 @@ import VMSyncPolicy
         }
     }
 
+    @Test func whatNoDeviceCouldFollowDoesNotBecomeTheHead() async throws {
+        try await ServerFixture.with { it in
+            let vm = try await it.activeVM()
+            let head = try await it.commit(1, to: vm)
+            let pack = ByteBuffer(string: "pack 2")
+            let offer = ServerFixture.offer(2, pack)
+            let said = try Signed<Statement>(bytes: try await it.laptopDevice.signed(offer, of: vm).statement).read()
+            func changed(_ change: (inout Statement) -> Void) -> Statement {
+                var statement = said
+                change(&statement)
+                return statement
+            }
+            let wrong = [
+                changed { $0.vm = .random() }, changed { $0.parent = nil },
+                changed { $0.sequence = Sequence(rawValue: 3) },
+                changed { $0.epoch = Epoch(rawValue: 2) }, changed { $0.isOff = true }, changed { $0.size += 1 },
+                changed { $0.checksum = head.checksum }, changed { $0.then = .release },
+            ]
+            var statements = try wrong.map { try Signed($0, by: it.laptopDevice.keys).bytes }
+            statements.append(Data())
+            statements.append(try Signed(changed { $0.device = it.desktopID }, by: it.desktopDevice.keys).bytes)
+            var forged = try Signed(said, by: it.laptopDevice.keys).bytes
+            forged[10] ^= 1
+            statements.append(forged)
+            for statement in statements {
+                let bad = CommitOffer(
+                    epoch: offer.epoch, sequence: offer.sequence, parent: offer.parent, kind: offer.kind,
+                    size: offer.size,
+                    checksum: offer.checksum, statement: statement)
+                let error = await failure { _ = try await it.laptop.commit(bad, to: vm, pack: .bytes(pack)) }
+                #expect(error?.code == .invalidInput)
+            }
+            #expect(try await it.laptop.vm(vm).head == head)
+            try await it.commit(2, to: vm, pack: pack)
+        }
+    }
+
     @Test func aRepeatedCommitGetsTheSameAnswerAtAnyTime() async throws {
         try await ServerFixture.with { it in
             let vm = try await it.activeVM()
@@ -143,7 +188,7 @@ import VMSyncPolicy
             let released = try await it.laptop.vm(vm)
             #expect(released.runState == .off && released.holder == nil)
             _ = try await it.desktop.acquireLease(vm)
-            try await it.commit(3, epoch: 2, to: vm, by: it.desktop)
+            try await it.commit(3, epoch: 2, to: vm, by: it.desktopDevice)
             it.clock.advance(by: .seconds(3600))
             #expect(try await it.commit(2, to: vm, kind: .off, then: .release) == last)
             #expect(try await it.commit(1, to: vm) == first)

@@ -21,7 +21,7 @@ import VMSyncPolicy
     private func crash(at point: String, _ survives: Bool, _ folder: String, _ maker: TestDevice.Maker) async throws {
         // Two commits pass the point; the third is killed there.
         let first = try await ServerProcess(folder: folder, fault: "\(point)@3:kill")
-        let laptop = try await maker.make(at: first.url)
+        var laptop = try await maker.make(at: first.url)
         _ = try await laptop.found(try #require(first.invitation))
         var client = laptop.client
         let vm = try await client.createVM(.random(), description: Data([1]), chunks: []).id
@@ -29,23 +29,24 @@ import VMSyncPolicy
         let packs = (1...4).map { _ in randomBytes(300_000) }
         var acknowledged: [CheckpointRecord] = []
         for sequence in 1...2 {
-            acknowledged.append(try await commit(sequence, packs[sequence - 1], epoch, vm, client))
+            acknowledged.append(try await commit(sequence, packs[sequence - 1], epoch, vm, laptop))
         }
-        let lost = await failure { _ = try await commit(3, packs[2], epoch, vm, client) }
+        let lost = await failure { _ = try await commit(3, packs[2], epoch, vm, laptop) }
         #expect(lost?.code == .unavailable)
         #expect(try await first.wasKilled())
 
         let second = try await ServerProcess(folder: folder)
-        client = try await maker.make(at: second.url, keys: laptop.keys).client
+        laptop = try await maker.make(at: second.url, keys: laptop.keys)
+        client = laptop.client
         let there = try await client.checkpoints(of: vm)
         #expect(Array(there.prefix(2)) == acknowledged)
         #expect(there.count == (survives ? 3 : 2))
         #expect(try files(in: folder + "/tmp").isEmpty)
         #expect(try files(in: folder + "/blobs").count == there.count, "nothing that no checkpoint names")
         // The device does what the protocol says: the same commit again, then on.
-        let third = try await commit(3, packs[2], epoch, vm, client)
+        let third = try await commit(3, packs[2], epoch, vm, laptop)
         if survives { #expect(there.last == third) }
-        let fourth = try await commit(4, packs[3], epoch, vm, client)
+        let fourth = try await commit(4, packs[3], epoch, vm, laptop)
         for (record, pack) in zip(acknowledged + [third, fourth], packs) {
             #expect(try await client.fetchPack(of: vm, record, bytesMax: 1 << 20) == pack)
         }
@@ -63,7 +64,8 @@ import VMSyncPolicy
         async throws
     {
         let first = try await ServerProcess(folder: folder, fault: "\(point):kill")
-        let (laptop, desktop) = (try await maker.make(at: first.url), try await maker.make(at: first.url))
+        var laptop = try await maker.make(at: first.url)
+        let desktop = try await maker.make(at: first.url)
         _ = try await laptop.found(try #require(first.invitation))
         try await laptop.admit(desktop)
         var client = laptop.client
@@ -73,17 +75,18 @@ import VMSyncPolicy
         let id = try await client.requestSwitch(vm, to: desktop.id).id
         _ = try await target.answer(.ready(at: .base), to: id, of: vm)
         let pack = randomBytes(100_000)
-        #expect(await failure { _ = try await commit(1, pack, epoch, vm, client, .move(id)) }?.code == .unavailable)
+        #expect(await failure { _ = try await commit(1, pack, epoch, vm, laptop, .move(id)) }?.code == .unavailable)
         #expect(try await first.wasKilled())
 
         let second = try await ServerProcess(folder: folder)
-        client = try await maker.make(at: second.url, keys: laptop.keys).client
+        laptop = try await maker.make(at: second.url, keys: laptop.keys)
+        client = laptop.client
         let found = try await client.vm(vm)
         #expect(found.holder == (survives ? desktop : laptop).id)
         #expect(found.epoch == (survives ? epoch.next : epoch))
         #expect((found.head != nil) == survives)
         #expect(found.lastSwitch?.state == (survives ? .moved : .ready))
-        let head = try await commit(1, pack, epoch, vm, client, .move(id))
+        let head = try await commit(1, pack, epoch, vm, laptop, .move(id))
         let moved = try await client.vm(vm)
         #expect(moved.holder == desktop.id && moved.epoch == epoch.next && moved.head == head)
         try await second.kill()
@@ -106,7 +109,7 @@ import VMSyncPolicy
         let piece = randomBytes(1 << 20)
         var pack = ByteBuffer()
         for _ in 0..<64 { pack.writeImmutableBuffer(piece) }
-        let record = try await commit(1, pack, epoch, vm, client)
+        let record = try await commit(1, pack, epoch, vm, laptop)
 
         var parts = client.pack(of: vm, record).makeAsyncIterator()
         var fetched = try #require(try await parts.next())
@@ -119,10 +122,10 @@ import VMSyncPolicy
     }
 
     private func commit(
-        _ sequence: Int, _ pack: ByteBuffer, _ epoch: Epoch, _ vm: VMID, _ client: SyncClient,
+        _ sequence: Int, _ pack: ByteBuffer, _ epoch: Epoch, _ vm: VMID, _ device: TestDevice,
         _ then: AfterCommit = .keep
     ) async throws -> CheckpointRecord {
         let offer = ServerFixture.offer(UInt64(sequence), epoch: epoch.rawValue, pack, then: then)
-        return try await client.commit(offer, to: vm, pack: .bytes(pack))
+        return try await device.commit(offer, to: vm, pack: .bytes(pack))
     }
 }

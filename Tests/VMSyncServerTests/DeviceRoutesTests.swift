@@ -76,7 +76,7 @@ import VMSyncServer
                 { _ = try await client.checkpoints(of: vm) }, { _ = try await client.acquireLease(vm, force: true) },
                 { _ = try await client.fetchPack(of: vm, record, bytesMax: 100) }, { try await client.deleteVM(vm) },
                 { _ = try await client.requestSwitch(vm, to: neighbour.id) },
-                { try await it.commit(2, to: vm, by: client) },
+                { try await it.commit(2, to: vm, by: neighbour) },
             ]
             for attempt in attempts { #expect(await failure { try await attempt() }?.code == .notFound) }
             var watcher = Watcher(client)

@@ -59,6 +59,33 @@ struct TestDevice: Sendable {
         return roster
     }
 
+    /// `offer` with what a device says of it.
+    func signed(_ offer: CommitOffer, of vm: VMID) async throws -> CommitOffer {
+        let before = Sequence(rawValue: max(offer.parent.rawValue, 1) - 1)
+        let head = (try? await client.checkpoints(of: vm, after: before, limit: 1))?.first
+        let parent = try head.flatMap { head in
+            head.sequence == offer.parent
+                ? ChainPoint(sequence: head.sequence, hash: try Signed<Statement>(bytes: head.statement).hash) : nil
+        }
+        let then: Statement.Then =
+            switch offer.then {
+            case .keep: .keep
+            case .release: .release
+            case .move: .move(to: (try? await client.vm(vm))?.lastSwitch?.to ?? id)
+            }
+        let statement = Statement(
+            vm: vm, device: id, sequence: offer.sequence, parent: parent, epoch: offer.epoch,
+            isOff: offer.kind == .off, size: offer.size, checksum: offer.checksum, digest: Data(), then: then)
+        return CommitOffer(
+            epoch: offer.epoch, sequence: offer.sequence, parent: offer.parent, kind: offer.kind, size: offer.size,
+            checksum: offer.checksum, statement: try Signed(statement, by: keys).bytes, then: offer.then)
+    }
+
+    @discardableResult
+    func commit(_ offer: CommitOffer, to vm: VMID, pack: PackSource) async throws -> CheckpointRecord {
+        try await client.commit(try await signed(offer, of: vm), to: vm, pack: pack)
+    }
+
     /// The same device at another server.
     func at(_ server: String) async throws -> TestDevice { try await TestDevice(server, keys: keys) }
 
@@ -174,17 +201,17 @@ struct ServerFixture: Sendable {
         CommitOffer(
             epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: sequence),
             parent: Sequence(rawValue: max(sequence, 1) - 1), kind: kind, size: UInt64(pack.readableBytes),
-            checksum: hash(of: pack), statement: Data("d-\(sequence)".utf8), then: then)
+            checksum: hash(of: pack), then: then)
     }
 
     @discardableResult
     func commit(
         _ sequence: UInt64, epoch: UInt64 = 1, to vm: VMID, pack: ByteBuffer? = nil, kind: CheckpointKind = .live,
-        then: AfterCommit = .keep, by client: SyncClient? = nil
+        then: AfterCommit = .keep, by device: TestDevice? = nil
     ) async throws -> CheckpointRecord {
         let pack = pack ?? ByteBuffer(string: "pack \(sequence)")
         let offer = Self.offer(sequence, epoch: epoch, pack, kind: kind, then: then)
-        return try await (client ?? laptop).commit(offer, to: vm, pack: .bytes(pack))
+        return try await (device ?? laptopDevice).commit(offer, to: vm, pack: .bytes(pack))
     }
 
     /// A request as any HTTP client may make it, and what came back.

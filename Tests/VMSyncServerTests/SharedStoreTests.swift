@@ -44,7 +44,7 @@ import VMSyncTestSupport
             for (sequence, size) in [(UInt64(1), 1000), (2, 9_000_001)] {
                 let pack = randomBytes(size)
                 let offer = ServerFixture.offer(sequence, epoch: epoch.rawValue, pack)
-                let record = try await here.commit(offer, to: vm, pack: .bytes(pack))
+                let record = try await laptop.commit(offer, to: vm, pack: .bytes(pack))
                 try await watcher.until { $0.vms[vm]?.head == record }
                 #expect(try await there.fetchPack(of: vm, record, bytesMax: 10_000_000) == pack)
             }
@@ -52,7 +52,7 @@ import VMSyncTestSupport
             let id = try await there.requestSwitch(vm, to: desktop.id).id
             _ = try await there.answer(.ready(at: Sequence(rawValue: 2)), to: id, of: vm)
             let last = ByteBuffer(string: "last")
-            _ = try await here.commit(
+            _ = try await laptop.commit(
                 ServerFixture.offer(3, epoch: epoch.rawValue, last, then: .move(id)), to: vm, pack: .bytes(last))
             try await watcher.until { $0.vms[vm]?.holder == desktop.id }
             #expect(try await there.acquireLease(vm) == epoch.next)
@@ -93,22 +93,22 @@ import VMSyncTestSupport
             let (first, second) = (try await shared.server(fault: "\(point)@3:kill"), try await shared.server())
             let laptop = try await shared.maker.make(at: first.url)
             _ = try await laptop.found(try #require(first.invitation))
-            let here = laptop.client
-            let there = try await shared.maker.make(at: second.url, keys: laptop.keys).client
+            let same = try await shared.maker.make(at: second.url, keys: laptop.keys)
+            let (here, there) = (laptop.client, same.client)
             let vm = try await here.createVM(.random(), description: Data([1]), chunks: []).id
             let epoch = try await here.acquireLease(vm)
             let packs = (1...4).map { _ in randomBytes(300_000) }
-            func commit(_ sequence: Int, at client: SyncClient) async throws -> CheckpointRecord {
+            func commit(_ sequence: Int, at device: TestDevice) async throws -> CheckpointRecord {
                 let pack = packs[sequence - 1]
                 let offer = ServerFixture.offer(UInt64(sequence), epoch: epoch.rawValue, pack)
-                return try await client.commit(offer, to: vm, pack: .bytes(pack))
+                return try await device.commit(offer, to: vm, pack: .bytes(pack))
             }
             var records: [CheckpointRecord] = []
-            for sequence in 1...2 { records.append(try await commit(sequence, at: here)) }
-            #expect(await failure { _ = try await commit(3, at: here) }?.code == .unavailable)
+            for sequence in 1...2 { records.append(try await commit(sequence, at: laptop)) }
+            #expect(await failure { _ = try await commit(3, at: laptop) }?.code == .unavailable)
             #expect(try await first.wasKilled())
             #expect(try await there.checkpoints(of: vm).count == (survives ? 3 : 2))
-            for sequence in 3...4 { records.append(try await commit(sequence, at: there)) }
+            for sequence in 3...4 { records.append(try await commit(sequence, at: same)) }
             #expect(try await there.checkpoints(of: vm) == records)
             for (record, pack) in zip(records, packs) {
                 #expect(try await there.fetchPack(of: vm, record, bytesMax: 1 << 20) == pack)

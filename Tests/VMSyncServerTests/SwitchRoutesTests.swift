@@ -25,7 +25,7 @@ import VMSyncPolicy
             _ = try await it.desktop.answer(.report(["load": 4]), to: request.id, of: vm)
             let done = try await it.desktop.answer(.done, to: request.id, of: vm)
             #expect(done.state == .done && done.steps == ["pause": 8.5, "load": 4])
-            try await it.commit(2, epoch: 2, to: vm, by: it.desktop)
+            try await it.commit(2, epoch: 2, to: vm, by: it.desktopDevice)
         }
     }
 

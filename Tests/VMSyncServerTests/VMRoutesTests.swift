@@ -96,7 +96,7 @@ import VMSyncPolicy
             let vm = try await it.activeVM()
             #expect(try await it.desktop.acquireLease(vm, force: true) == Epoch(rawValue: 2))
             #expect(await failure { try await it.commit(1, to: vm) }?.code == .fenced)
-            try await it.commit(1, epoch: 2, to: vm, by: it.desktop)
+            try await it.commit(1, epoch: 2, to: vm, by: it.desktopDevice)
         }
     }
 

@@ -95,18 +95,27 @@ package final class Account: Sendable {
 
     /// Takes in what is new in the list of devices, and the keys that were granted since.
     func refresh() async throws {
-        let known = roster.count
-        let entries = try await client.roster(from: known)
-        let admitted = try state.withLock { state throws(VMSyncError) in try state.take(entries) }
+        let entries = try await client.roster(from: roster.count)
+        try state.withLock { state throws(VMSyncError) in try state.take(entries) }
         if !entries.isEmpty { try await save() }
         try await fetchKeys()
-        // Whoever let a device in may not have had all keys; what this one has it gets from this one too.
-        for device in admitted where device.id != keys.id && known > 0 {
-            let grants = try state.withLock { state throws(VMSyncError) in
-                state.roster.members[device.id] == nil ? [] : try state.grants(to: device, by: keys)
+        try await grantWhatIsOwed()
+    }
+
+    /// Whoever let a device in may not have had all keys; what this one has it gets from this one too.
+    private func grantWhatIsOwed() async throws {
+        let owed = state.withLock { $0.owed }
+        guard !owed.isEmpty else { return }
+        let grants = try state.withLock { state throws(VMSyncError) in
+            var grants: [KeyGrant] = []
+            for id in owed where id != keys.id {
+                if let device = state.roster.members[id] { grants += try state.grants(to: device, by: keys) }
             }
-            try await client.add(grants)
+            return grants
         }
+        try await client.add(grants)
+        state.withLock { $0.owed.subtract(owed) }
+        try await save()
     }
 
     /// Takes the keys that were granted to this device and that it doesn't have.
@@ -189,13 +198,16 @@ package final class Account: Sendable {
             guard state.roster.members[device] != nil else {
                 throw VMSyncError(.notFound, "\(device) is no device of yours", hint: "vmsync devices")
             }
-            let entry = try state.roster.entry(.revoke(device, heads: heads), by: keys)
             var after = state
-            _ = try after.take([entry])
-            for subject in after.keys.keys {
-                let next = SubjectKey.random(generation: (after.keys[subject]?.keys.max() ?? 0) + 1)
+            for subject in state.keys.keys {
+                let next = SubjectKey.random(generation: (state.keys[subject]?.keys.max() ?? 0) + 1)
                 after.put(next, of: subject)
             }
+            let minimums = try after.keys.keys.map { subject throws(VMSyncError) in
+                KeyMinimum(subject: subject, generation: try after.newestKey(of: subject).generation)
+            }
+            let entry = try state.roster.entry(.revoke(device, heads: heads, keys: minimums), by: keys)
+            try after.take([entry])
             // What the revoked device had granted counts no more: all keys are granted anew.
             var grants: [KeyGrant] = []
             for (subject, key) in after.allKeys { grants += try after.grants(of: key, subject, by: keys) }

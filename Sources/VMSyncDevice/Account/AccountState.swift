@@ -9,6 +9,8 @@ struct AccountState: Sendable {
     private(set) var roster = Roster()
     private(set) var keys: [KeySubject: [UInt32: SubjectKey]] = [:]
     var invitations: [OpenInvitation] = []
+    /// Devices that came in lately and may lack keys that this one has.
+    var owed: Set<DeviceID> = []
 
     /// A code that this device has given out, until somebody has come in with it.
     struct OpenInvitation: Sendable, Codable {
@@ -30,9 +32,10 @@ struct AccountState: Sendable {
         return key
     }
 
-    /// What is to be encrypted from now on.
+    /// What is to be encrypted with from now on.
+    /// - Throws: `unauthorized` without a key, or if only keys are here that a revoked device has too.
     func newestKey(of subject: KeySubject) throws(VMSyncError) -> SubjectKey {
-        try key(of: subject, keys[subject]?.keys.max() ?? 1)
+        try key(of: subject, max(keys[subject]?.keys.max() ?? 1, roster.keyMinimums[subject] ?? 1))
     }
 
     var allKeys: [(KeySubject, SubjectKey)] { keys.flatMap { subject, all in all.values.map { (subject, $0) } } }
@@ -40,10 +43,8 @@ struct AccountState: Sendable {
     // MARK: What comes in
 
     /// Takes the entries that follow what is known; those that are known already are passed over.
-    /// - Returns: the devices that came in with them.
     /// - Throws: `corrupt`; what came before the wrong one stays.
-    mutating func take(_ more: [RosterEntry]) throws(VMSyncError) -> [PublicIdentity] {
-        var admitted: [PublicIdentity] = []
+    mutating func take(_ more: [RosterEntry]) throws(VMSyncError) {
         for entry in more {
             let record = try entry.read()
             if record.number < roster.count {
@@ -57,11 +58,10 @@ struct AccountState: Sendable {
             try roster.take(entry)
             entries.append(entry)
             switch record.change {
-            case .admit(let device), .recover(let device, _): admitted.append(device)
+            case .admit(let device), .recover(let device, _): owed.insert(device.id)
             case .found, .revoke, .renew: break
             }
         }
-        return admitted
     }
 
     mutating func put(_ key: SubjectKey, of subject: KeySubject) { keys[subject, default: [:]][key.generation] = key }
@@ -94,7 +94,7 @@ struct AccountState: Sendable {
 
 /// As it is kept.
 extension AccountState: Codable {
-    private enum CodingKeys: String, CodingKey { case entries, keys, invitations }
+    private enum CodingKeys: String, CodingKey { case entries, keys, invitations, owed }
 
     private struct StoredKey: Codable {
         var subject: KeySubject
@@ -104,11 +104,12 @@ extension AccountState: Codable {
     init(from decoder: any Decoder) throws {
         self.init()
         let container = try decoder.container(keyedBy: CodingKeys.self)
-        _ = try take(try container.decode([RosterEntry].self, forKey: .entries))
+        try take(try container.decode([RosterEntry].self, forKey: .entries))
         for stored in try container.decode([StoredKey].self, forKey: .keys) {
             put(stored.key, of: stored.subject)
         }
         invitations = try container.decode([OpenInvitation].self, forKey: .invitations)
+        owed = try container.decode(Set<DeviceID>.self, forKey: .owed)
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -116,5 +117,6 @@ extension AccountState: Codable {
         try container.encode(entries, forKey: .entries)
         try container.encode(allKeys.map { StoredKey(subject: $0, key: $1) }, forKey: .keys)
         try container.encode(invitations, forKey: .invitations)
+        try container.encode(owed, forKey: .owed)
     }
 }

@@ -75,13 +75,15 @@ package struct Joining: Sendable {
         _ way: Way, _ keys: DeviceKeys, _ client: SyncClient, _ certificate: [UInt8],
         _ notice: @Sendable (Notice) -> Void
     ) async throws -> DeviceIdentity {
-        let state: AccountState
+        var state: AccountState
         switch way {
         case .founding(let code): state = try await found(code, keys, client, notice)
         case .invited(let code): state = try await wait(code, keys, client, notice)
         case .approved: state = try await wait(nil, keys, client, notice)
         case .recovery(let key): state = try await recover(key, keys, client, notice)
         }
+        // Those that were there before have their keys.
+        state.owed = []
         let account = Account(
             state, keys: keys, path: folders.account, client: client,
             logger: Logger(label: "vmsync.join", factory: { _ in SwiftLogNoOpLogHandler() }))
@@ -105,7 +107,7 @@ package struct Joining: Sendable {
         let recovery = try RecoveryKey.random()
         var state = AccountState()
         let entry = try Roster.founding(by: keys, recovery: recovery.identity)
-        _ = try state.take([entry])
+        try state.take([entry])
         try await client.found(entry, invitation: code.text)
         let key = SubjectKey.random(generation: 1)
         state.put(key, of: .account)
@@ -134,7 +136,7 @@ package struct Joining: Sendable {
             }
         }
         var state = AccountState()
-        _ = try state.take(try await client.roster(from: 0))
+        try state.take(try await client.roster(from: 0))
         guard state.roster.account == account, state.roster.members[keys.id] == keys.identity else {
             throw VMSyncError(
                 .corrupt, "the list of devices that the server shows isn't that of the account",
@@ -148,7 +150,7 @@ package struct Joining: Sendable {
     ) async throws -> AccountState {
         let known = try await client.recovery(key.identity)
         var state = AccountState()
-        _ = try state.take(known.entries)
+        try state.take(known.entries)
         guard state.roster.recovery == key.identity else {
             throw VMSyncError(.corrupt, "the server shows the list of devices of another account")
         }
@@ -168,7 +170,7 @@ package struct Joining: Sendable {
         let grants =
             try state.grants(to: keys.identity, by: keys) + state.grants(to: next.identity, by: keys)
         try await client.recover(key.identity, RosterAddition(entry: entry, grants: grants))
-        _ = try state.take([entry])
+        try state.take([entry])
         return state
     }
 
