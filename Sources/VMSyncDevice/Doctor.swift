@@ -65,9 +65,13 @@ extension Daemon {
         get async {
             do {
                 try await client.checkHealth()
+                // Whoever was revoked hears that it answers, and nothing else.
+                _ = try await client.devices()
                 return Finding("sync server", .good, client.url)
             } catch {
-                return Finding("sync server", .bad, VMSyncError(error).message, hint: "vmsync server run")
+                return Finding(
+                    "sync server", .bad, VMSyncError(error).message,
+                    hint: VMSyncError(error).hint ?? "vmsync server run")
             }
         }
     }
