@@ -60,7 +60,7 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2"),
     ],
     targets: [
-        // Row 0: words everybody uses, protocol libraries that know nothing of vmsync, and C.
+        // Rows 0 and 1: C; words everybody uses, and protocol libraries that know nothing of vmsync.
         module("VMSyncCore"),
         .target(name: "CVMSyncLinux"),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
@@ -71,12 +71,12 @@ let package = Package(
         .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         module("PostgreSQL", ["CPostgreSQL", nioPosix], exclude: ["README.md"]),
 
-        // Row 1: pure decisions and formats: no I/O, no clock, no await.
+        // Row 2: pure decisions and formats: no I/O, no clock, no await.
         module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
         module("VMSyncPolicy", ["VMSyncCore"]),
         module("VMSyncSecrets", ["VMSyncCore", crypto, certificates, asn1]),
 
-        // Row 2: one live machine; the wire; the stores.
+        // Row 3: one live machine; the wire; the stores.
         module(
             "VMSyncMachine",
             [
@@ -96,12 +96,12 @@ let package = Package(
                 httpClient, crypto, grdb,
             ]),
 
-        // Row 3: one VM's state on one device.
+        // Row 4: one VM's state on one device.
         module(
             "VMSyncReplica",
             ["VMSyncCore", "VMSyncPolicy", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
 
-        // Row 4: the sync server; a device's daemon.
+        // Row 5: the sync server; a device's daemon.
         module(
             "VMSyncServer",
             [
@@ -114,11 +114,10 @@ let package = Package(
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
                 "VMSyncReplica", "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto, lifecycle, signals, log,
-                nioCore,
-                nioPosix,
+                nioCore, nioPosix,
             ]),
 
-        // Row 5: whole trials on one machine: the demo, and what the end-to-end tests live in.
+        // Row 6: whole trials on one machine: the demo, and what the end-to-end tests live in.
         module(
             "VMSyncStudy",
             [
@@ -127,13 +126,12 @@ let package = Package(
                 nioPosix,
             ]),
 
-        // Row 6: the command line.
+        // Row 7: the command line.
         .executableTarget(
             name: "vmsync",
             dependencies: [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncServer", "VMSyncDevice",
-                "VMSyncStudy",
-                "CVMSyncLinux", arguments, lifecycle, signals, log,
+                "VMSyncStudy", "CVMSyncLinux", arguments, lifecycle, signals, log,
             ],
             swiftSettings: strict),
 

@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 readonly SWIFT=swift==2.38.3
 readonly VENV=.build/s3-server
 
+# Short, because the path of PostgreSQL's socket has at most 107 bytes.
 folder=$(mktemp -d /tmp/vmsync-servers-XXXXXX)
 pids=()
 finish() {

@@ -82,7 +82,7 @@ package struct PackBytes: AsyncSequence, Sendable {
                 ended = true
                 throw error
             }
-            try await Backoff.sleep(attempt: breaks)
+            try await Backoff().sleep(attempt: breaks)
         }
     }
 }

@@ -63,7 +63,7 @@ package struct SyncEvents: AsyncSequence, Sendable {
         }
 
         private mutating func connect() async throws {
-            if attempts > 0 { try await Backoff.sleep(attempt: attempts) }
+            if attempts > 0 { try await Backoff().sleep(attempt: attempts) }
             attempts += 1
             parser = ServerSentEventParser()
             let response = try await client.send(.GET, "/events", timeout: SyncClient.transferTimeout)

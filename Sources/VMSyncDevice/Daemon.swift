@@ -98,7 +98,7 @@ package actor Daemon {
             devices = records
             accountChanged.signal()
         case .servers(let urls):
-            if client.servers.learn(urls) { saveServers() }
+            if client.servers.learn(urls) { await saveServers() }
         case .ready:
             serverAnswers = true
             for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
@@ -162,11 +162,15 @@ package actor Daemon {
         }
     }
 
-    private func saveServers() {
+    private func saveServers() async {
         var identity = environment.me
         identity.servers = client.servers.urls
-        do { try AtomicFile.write(identity, to: folders.identity, durable: true) } catch {
-            logger.warning("\(error.message)")
+        do {
+            try await NIOThreadPool.singleton.runIfActive { [identity, path = folders.identity] in
+                try AtomicFile.write(identity, to: path, durable: true)
+            }
+        } catch {
+            logger.warning("\(VMSyncError(error).message)")
         }
     }
 

@@ -63,7 +63,7 @@ package struct CommitOffer: Hashable, Sendable {
     /// Bytes in the pack.
     package let size: UInt64
     package let checksum: ContentHash
-    /// What the device says of it, signed; at most 4 KiB that only devices read.
+    /// What the device says of it, signed; at most 6 KiB.
     package let statement: Data
     package let then: AfterCommit
 

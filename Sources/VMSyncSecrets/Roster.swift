@@ -82,8 +82,8 @@ package struct Roster: Sendable, Hashable {
         let content: RosterRecord
         do throws(VMSyncError) {
             content = try entry.read()
-        } catch  where error.code == .corrupt {
-            throw Self.refused(count, "it can't be read")
+        } catch {
+            throw error.code == .corrupt ? Self.refused(count, "it can't be read") : error
         }
         guard count < Self.entriesMax else { throw Self.refused(count, "there are too many") }
         guard content.number == count, content.previous == last else {

@@ -132,8 +132,8 @@ extension SyncService {
 
     /// What comes from a device is its fault, not that of the store.
     private static func take(_ entry: RosterEntry, into roster: inout Roster) throws(VMSyncError) {
-        do throws(VMSyncError) { try roster.take(entry) } catch  where error.code == .corrupt {
-            throw VMSyncError(.invalidInput, error.message)
+        do throws(VMSyncError) { try roster.take(entry) } catch {
+            throw error.code == .corrupt ? VMSyncError(.invalidInput, error.message) : error
         }
     }
 

@@ -74,8 +74,10 @@ extension EndToEnd {
                 "a statement is changed",
                 [
                     """
-                    UPDATE checkpoint
-                    SET statement = CAST(substr(statement, 1, 90) || x'30' || substr(statement, 92) AS BLOB)
+                    UPDATE checkpoint SET statement = CAST(
+                        substr(statement, 1, 90)
+                        || CASE substr(statement, 91, 1) WHEN x'30' THEN x'31' ELSE x'30' END
+                        || substr(statement, 92) AS BLOB)
                     WHERE sequence = (SELECT max(sequence) - 2 FROM checkpoint)
                     """
                 ]

@@ -24,7 +24,6 @@ extension EndToEnd {
                 }
                 try await Self.tell(trial, 0, "start", StartRequest(force: false))
                 let nonce = try await Self.run(trial, on: 0)
-                // A switch that fails, for its reason, one that succeeds, and an end.
                 _ = try await trial.control(Self.devices[1]) {
                     try await $0.run("/vms/\(Self.vm)/switch", SwitchOrder(to: nil), as: JSONValue.self)
                 }

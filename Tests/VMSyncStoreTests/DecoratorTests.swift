@@ -10,7 +10,7 @@ import VMSyncStore
     func retries(_ clause: Clause<any BlobStore>) async throws {
         try await withTemporaryFolder { folder in
             let faulty = FaultyBlobStore(try await FileBlobStore(folder: folder), rate: 0.3, seed: 1)
-            try await clause.check(RetryingBlobStore(faulty, retries: 40, firstPause: .zero))
+            try await clause.check(RetryingBlobStore(faulty, retries: 40, backoff: Backoff(first: .zero)))
             // Some clauses make too few calls for the seed to fail one.
             #expect(faulty.failures > 0 || faulty.calls < 5)
         }
@@ -24,7 +24,7 @@ import VMSyncStore
             #expect(await code { _ = try await RetryingBlobStore(counting).read(id, at: 0, count: 1) } == .notFound)
             #expect(counting.calls == 1)
             let broken = FaultyBlobStore(files, rate: 1, seed: 1)
-            let retrying = RetryingBlobStore(broken, retries: 3, firstPause: .zero)
+            let retrying = RetryingBlobStore(broken, retries: 3, backoff: Backoff(first: .zero))
             #expect(await code { _ = try await retrying.size(of: id) } == .unavailable)
             #expect(broken.calls == 4)
         }

@@ -33,8 +33,8 @@ struct DeviceProfile: Sendable, Codable, Hashable {
     /// The profile in `record`. A device whose profile can't be read is called by the beginning of its id.
     static func read(_ record: DeviceRecord, _ account: Account) -> DeviceProfile {
         let unknown = DeviceProfile(name: String(record.id.rawValue.prefix(7)), platform: "?")
-        guard let sealed = record.profile,
-            let json = try? account.decrypt(sealed, .device(record.id), of: .account),
+        guard let encrypted = record.profile,
+            let json = try? account.decrypt(encrypted, .device(record.id), of: .account),
             let profile = try? JSONDecoder().decode(DeviceProfile.self, from: Data(json)),
             let name = try? Name.checked(profile.name, of: "device")
         else { return unknown }

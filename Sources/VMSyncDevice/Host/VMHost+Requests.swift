@@ -23,6 +23,8 @@ struct HostRequest {
     let kind: Kind
     let answer: CheckedContinuation<Void, any Error>
     var isBegun = false
+
+    var isStart: Bool { if case .start = kind { true } else { false } }
 }
 
 /// What a user asks for. Each call returns when it has come true.

@@ -40,10 +40,14 @@ extension VMHost {
         let encrypted = replica.inboxPath(sequence) + ".encrypted"
         try await environment.client.fetchPack(of: id, checkpoint, to: encrypted)
         watch.lap("fetch")
-        try await decrypt(encrypted, into: replica.inboxPath(sequence), said)
+        let key = try await decrypt(encrypted, into: replica.inboxPath(sequence), said)
         watch.lap("decrypt")
         if record.holder == environment.me.id { try Fault.point("arrival-fetched") }
         try replica.applyInbox(sequence)
+        guard Data(key.digest(of: replica.record.digest.combined.description)) == said.digest else {
+            try replica.markDamaged("checkpoint \(sequence) isn't the state that its device has signed")
+            throw VMSyncError(.corrupt, "checkpoint \(sequence) isn't the state that its device has signed")
+        }
         watch.lap("apply")
         if record.holder == environment.me.id { try Fault.point("arrival-applied") }
         arrivalSteps = watch.steps
@@ -53,15 +57,16 @@ extension VMHost {
         }
     }
 
-    /// - Throws: `unauthorized` if this device has no key for it.
-    private func decrypt(_ encrypted: String, into path: String, _ said: Statement) async throws {
+    /// - Returns: the key that it needed.
+    /// - Throws: `unauthorized` if this device doesn't have it.
+    private func decrypt(_ encrypted: String, into path: String, _ said: Statement) async throws -> SubjectKey {
         defer { AtomicFile.remove(encrypted) }
-        let account = account
         let subject = KeySubject.vm(id)
         let generation = try PackCipher.generation(of: encrypted)
         if !account.hasKey(of: subject, generation) { try await account.refresh() }
-        try PackCipher.decrypt(
-            encrypted, into: path, try account.key(of: subject, generation), .pack(id, said.sequence))
+        let key = try account.key(of: subject, generation)
+        try PackCipher.decrypt(encrypted, into: path, key, .pack(id, said.sequence))
+        return key
     }
 
     /// The checkpoint that follows `sequence`; numbers may be missing between the two.

@@ -189,8 +189,9 @@ package actor VMHost {
 
     /// When there may be something to do without a word from outside.
     private var nextLook: ContinuousClock.Instant? {
-        if headIsInDoubt { return .now + Self.doubtRest }
-        return machineState == .running ? nextCheckpoint : nil
+        let question: ContinuousClock.Instant? = headIsInDoubt && recordIsCurrent ? .now + Self.doubtRest : nil
+        let checkpoint = machineState == .running ? nextCheckpoint : nil
+        return [question, checkpoint].compactMap(\.self).min()
     }
 
     private var nextAction: DeviceAction {
@@ -221,8 +222,7 @@ package actor VMHost {
             serverTakesNothing: problem.map { Self.serversFault.contains($0.code) } ?? false,
             checkpointIsDue: nextCheckpoint <= .now,
             approach: approach?.next ?? .lastCheckpoint,
-            startWanted: requests.contains { $0.kind == .start(force: false) || $0.kind == .start(force: true) },
-            obstacle: obstacle)
+            startWanted: requests.contains(where: \.isStart), obstacle: obstacle)
     }
 
     private var server: DeviceSituation.Server {
@@ -321,7 +321,6 @@ package actor VMHost {
             // Of a server that was set back and mended the revisions may begin anew.
             recordIsCurrent = false
             take(asked)
-            headIsInDoubt = false
         } catch let error as VMSyncError where error.code == .corrupt {
             setBack = error
             logger.error("\(error.message)")

@@ -5,25 +5,23 @@ import VMSyncCore
 package struct RetryingBlobStore: BlobStore {
     private let store: any BlobStore
     private let retries: Int
-    private let firstPause: Duration
+    private let backoff: Backoff
 
     /// - Parameters:
     ///   - retries: after the first try.
-    ///   - firstPause: before the first retry; it doubles from one to the next, and a random part of it is waited.
-    package init(_ store: any BlobStore, retries: Int = 5, firstPause: Duration = .milliseconds(100)) {
+    ///   - backoff: between two tries.
+    package init(_ store: any BlobStore, retries: Int = 5, backoff: Backoff = Backoff()) {
         self.store = store
         self.retries = retries
-        self.firstPause = firstPause
+        self.backoff = backoff
     }
 
     private func retrying<Answer: Sendable>(_ call: @Sendable () async throws -> Answer) async throws -> Answer {
-        var pause = firstPause
-        for _ in 0..<retries {
+        for attempt in 1..<(retries + 1) {
             do {
                 return try await call()
             } catch let error as VMSyncError where error.code == .unavailable {
-                try await Task.sleep(for: pause * Double.random(in: 0.5...1))
-                pause *= 2
+                try await backoff.sleep(attempt: attempt)
             }
         }
         return try await call()
