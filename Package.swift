@@ -146,11 +146,11 @@ let package = Package(
         tests(
             "VMSyncStudy",
             ["VMSyncCore", "VMSyncMachine", "VMSyncTestSupport", "RFB", httpClient, nioCore, nioPosix]),
-        tests("VMSyncPolicy", ["VMSyncCore"]),
+        tests("VMSyncPolicy", ["VMSyncCore", "VMSyncTestSupport"]),
         tests("PostgreSQL"),
         tests("VMSyncSecrets", ["VMSyncCore", crypto]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "VMSyncTestSupport", "PostgreSQL", nioCore, crypto]),
-        tests("VMSyncAPI", ["VMSyncCore", nioCore]),
+        tests("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", nioCore]),
         tests(
             "VMSyncServer",
             [

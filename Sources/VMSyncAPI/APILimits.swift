@@ -26,6 +26,16 @@ package enum APILimits {
     package static let packBytesMax: UInt64 = 256 << 30
     /// Checkpoints in one answer.
     package static let checkpointPageMax = 1000
+    /// Checkpoints in one part of an outline: 2 MB of JSON.
+    package static let outlinePageMax = 10_000
+    /// Spans in one answer.
+    package static let spanPageMax = 1000
+    /// What a person calls a checkpoint, encrypted.
+    package static let tagBytesMax = 4 << 10
+    /// Shares that an account may have open at once.
+    package static let sharesMax = 1000
+    /// The tag of a link.
+    package static let shareTagLengthMax = 64
     /// The name of a switch's step.
     package static let stepNameLengthMax = 64
     /// Why a switch did not happen, encrypted.

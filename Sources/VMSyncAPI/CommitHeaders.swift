@@ -7,6 +7,7 @@ package enum CommitHeaders {
     package static let epoch = "Vmsync-Epoch"
     package static let sequence = "Vmsync-Sequence"
     package static let parent = "Vmsync-Parent"
+    package static let basis = "Vmsync-Basis"
     package static let checksum = "Vmsync-Checksum"
     package static let kind = "Vmsync-Kind"
     /// What the device has signed of the checkpoint, in base 64.
@@ -22,6 +23,7 @@ package enum CommitHeaders {
             (parent, offer.parent.description), (checksum, offer.checksum.rawValue), (kind, offer.kind.rawValue),
             (then, text(of: offer.then)),
         ]
+        if offer.basis != offer.parent { fields.append((basis, offer.basis.description)) }
         if !offer.statement.isEmpty { fields.append((statement, offer.statement.base64EncodedString())) }
         if inChunks { fields.append((size, "\(offer.size)")) }
         return fields
@@ -34,6 +36,7 @@ package enum CommitHeaders {
             epoch: Epoch(rawValue: try parse(epoch, header, UInt64.init)),
             sequence: Sequence(rawValue: try parse(sequence, header, UInt64.init)),
             parent: Sequence(rawValue: try parse(parent, header, UInt64.init)),
+            basis: Sequence(rawValue: try parse(basis, { header($0) ?? header(parent) }, UInt64.init)),
             kind: try parse(kind, header, CheckpointKind.init(rawValue:)), size: size,
             checksum: try parse(checksum, header, ContentHash.init(rawValue:)),
             statement: try parse(statement, { header($0) ?? "" }, checkedStatement),
@@ -49,6 +52,27 @@ package enum CommitHeaders {
             throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packBytesMax) bytes")
         }
         return bytes
+    }
+
+    // MARK: Spans
+
+    /// What a device has signed of a span, in base 64.
+    package static let link = "Vmsync-Link"
+
+    static func fields(of offer: SpanOffer, inChunks: Bool) -> [(String, String)] {
+        var fields = [(checksum, offer.checksum.rawValue), (link, offer.link.base64EncodedString())]
+        if inChunks { fields.append((size, "\(offer.size)")) }
+        return fields
+    }
+
+    /// The offer of a span with these headers, which has `size` bytes.
+    /// - Throws: `invalidInput`, naming the header.
+    package static func span(
+        _ id: PackID, size: UInt64, header: (String) -> String?
+    ) throws(VMSyncError) -> SpanOffer {
+        SpanOffer(
+            id: id, size: size, checksum: try parse(checksum, header, ContentHash.init(rawValue:)),
+            link: try parse(link, header, checkedStatement))
     }
 
     private static func parse<Value>(

@@ -44,30 +44,39 @@ private func readPart(_ path: String, at offset: UInt64, count: Int) throws -> B
     return buffer
 }
 
-/// Writes what arrives into a file, on the pool for blocking calls.
-enum FileWriter {
-    /// Replaces the file `path` by `bytes`.
-    static func replace(_ path: String, by bytes: PackBytes) async throws {
-        let pool = NIOThreadPool.singleton
-        let descriptor = try await pool.runIfActive {
+/// A file that what arrives is written into, on the pool for blocking calls.
+final class FileWriter: Sendable {
+    private let descriptor: Int32
+    private let path: String
+
+    /// Replaces the file `path`.
+    init(_ path: String) async throws {
+        self.path = path
+        descriptor = try await NIOThreadPool.singleton.runIfActive {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
             guard descriptor >= 0 else { throw VMSyncError.system("open", path: path) }
             return descriptor
         }
-        defer { close(descriptor) }
+    }
+
+    deinit { close(descriptor) }
+
+    func append(_ buffer: ByteBuffer) async throws {
+        try await NIOThreadPool.singleton.runIfActive { [descriptor, path] in
+            try buffer.withUnsafeReadableBytes { try FileBytes.write($0, to: descriptor, path: path) }
+        }
+    }
+
+    /// Replaces the file `path` by `bytes`.
+    static func replace(_ path: String, by bytes: PackBytes) async throws {
+        let file = try await FileWriter(path)
         var batch = ByteBuffer()
         for try await part in bytes {
             batch.writeImmutableBuffer(part)
             guard batch.readableBytes >= transferBytesMax else { continue }
-            let full = batch
+            try await file.append(batch)
             batch = ByteBuffer()
-            try await pool.runIfActive { try writeAll(full, to: descriptor, path: path) }
         }
-        let rest = batch
-        try await pool.runIfActive { try writeAll(rest, to: descriptor, path: path) }
-    }
-
-    private static func writeAll(_ buffer: ByteBuffer, to descriptor: Int32, path: String) throws {
-        try buffer.withUnsafeReadableBytes { try FileBytes.write($0, to: descriptor, path: path) }
+        try await file.append(batch)
     }
 }

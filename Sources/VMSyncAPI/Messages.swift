@@ -202,6 +202,52 @@ package struct CheckpointList: Sendable, Codable {
     package init(checkpoints: [CheckpointRecord]) { self.checkpoints = checkpoints }
 }
 
+/// `GET /vms/{id}/spans`
+package struct SpanList: Sendable, Codable {
+    package let spans: [SpanRecord]
+    package init(spans: [SpanRecord]) { self.spans = spans }
+}
+
+/// `POST /vms/{id}/forget`
+package struct ForgetRequest: Sendable, Codable {
+    package let sequences: [Sequence]
+    /// Whether only to say what would be.
+    package let isTrial: Bool?
+
+    package init(sequences: [Sequence], isTrial: Bool) {
+        self.sequences = sequences
+        self.isTrial = isTrial
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case sequences
+        case isTrial = "dry_run"
+    }
+}
+
+/// `POST /vms/{id}/prune`
+package struct PruneRequest: Sendable, Codable {
+    package let isTrial: Bool?
+    package init(isTrial: Bool) { self.isTrial = isTrial }
+
+    enum CodingKeys: String, CodingKey { case isTrial = "dry_run" }
+}
+
+/// What was taken out of a history, or would be.
+package struct PruneReport: Sendable, Codable {
+    package let sequences: [Sequence]
+    /// How many packs go with `prune`.
+    package let packs: Int
+    /// Of these.
+    package let bytes: UInt64
+
+    package init(sequences: [Sequence], packs: Int, bytes: UInt64) {
+        self.sequences = sequences
+        self.packs = packs
+        self.bytes = bytes
+    }
+}
+
 /// `POST /vms/{id}/switches`
 package struct SwitchRequest: Sendable, Codable {
     package let to: DeviceID
@@ -231,5 +277,11 @@ package struct DeletedVM: Sendable, Codable {
 /// `GET /healthz`
 package struct Health: Sendable, Codable {
     package let status: String
-    package init(status: String = "ok") { self.status = status }
+    /// By the server's clock.
+    package let time: Timestamp
+
+    package init(time: Timestamp) {
+        status = "ok"
+        self.time = time
+    }
 }

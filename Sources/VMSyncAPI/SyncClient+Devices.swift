@@ -7,8 +7,10 @@ import VMSyncSecrets
 
 extension SyncClient {
     /// Whether a sync server answers there.
-    package func checkHealth() async throws {
-        let _: Health = try await ask(.GET, "/healthz")
+    /// - Returns: the time by the server's clock.
+    @discardableResult
+    package func checkHealth() async throws -> Timestamp {
+        try await ask(.GET, "/healthz", as: Health.self).time
     }
 
     /// The addresses of all servers on the same store.
@@ -78,7 +80,6 @@ extension SyncClient {
 
     /// Tells the other devices of this one, encrypted.
     package func setProfile(_ profile: [UInt8]) async throws {
-        let response = try await send(.PUT, "/devices/self/profile", body: .bytes(ByteBuffer(bytes: profile)))
-        _ = try await collect(response, bytesMax: APILimits.answerBytesMax)
+        try await put(profile, at: "/devices/self/profile")
     }
 }

@@ -107,6 +107,12 @@ package struct SyncClient: Sendable {
         _ = try await collect(try await sendJSON(method, path, message), bytesMax: APILimits.answerBytesMax)
     }
 
+    /// Sends bytes as they are, and expects no answer.
+    func put(_ bytes: some Collection<UInt8>, at path: String) async throws {
+        let response = try await send(.PUT, path, body: .bytes(ByteBuffer(bytes: bytes)))
+        _ = try await collect(response, bytesMax: APILimits.answerBytesMax)
+    }
+
     private func sendJSON(
         _ method: HTTPMethod, _ path: String, _ message: (any Encodable & Sendable)?
     ) async throws -> HTTPClientResponse {

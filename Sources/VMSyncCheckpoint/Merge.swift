@@ -1,23 +1,35 @@
 import VMSyncCore
 
 extension PackContent {
-    /// One content that does what this one and then `later` does: the values of this one are put into those of `later`
-    /// (docs/format/checkpoint.md, "Merging").
-    package func followed(by later: PackContent) -> PackContent {
-        if later.startsAtBase { return later }
-        var merged = self
-        if later.clearsMemory {
-            merged.clearsMemory = true
-            merged.values = values.filter { $0.key.space != .memory }
+    /// Becomes one content that does what this one does and then `later`: the values of this one are put into those of
+    /// `later` (docs/format/checkpoint.md, "Merging").
+    package mutating func follow(_ later: PackContent) throws(VMSyncError) {
+        if later.startsAtBase {
+            self = PackContent(
+                startsAtBase: true, clearsMemory: later.clearsMemory, values: later.values, pages: pages)
+            return
         }
-        for (unit, value) in later.values { merged.values[unit] = substituted(value) }
+        // All of them speak of this content as it is before any is changed.
+        var changes: [(UnitID, Value)] = []
+        changes.reserveCapacity(later.values.count)
+        for (unit, value) in later.values { changes.append((unit, try substituted(value))) }
+        if later.clearsMemory {
+            clearsMemory = true
+            values = values.filter { $0.key.space != .memory }
+        }
+        for (unit, value) in changes { values[unit] = value }
+    }
+
+    package func followed(by later: PackContent) throws(VMSyncError) -> PackContent {
+        var merged = self
+        try merged.follow(later)
         return merged
     }
 
     /// `value`, which speaks of the checkpoint that this content makes, in terms of the parent of this content.
-    private func substituted(_ value: Value) -> Value {
+    private func substituted(_ value: Value) throws(VMSyncError) -> Value {
         guard case .parent(let source) = value.source else { return value }
-        return self.value(of: source).patched(value.patch)
+        return try self.value(of: source).patched(value.patch, pages)
     }
 
     /// What `unit` is after this content, whether it names it or not.
@@ -48,7 +60,7 @@ package enum Merge {
         try checkFollows(first.manifest, second.manifest)
         let firstState = try first.validated(after: deviceState)
         let secondState = try second.validated(after: firstState ?? [])
-        let content = try PackContent(first).followed(by: PackContent(second))
+        let content = try PackContent(first).followed(by: try PackContent(second))
         try content.checkLimits()
 
         var manifest = second.manifest
@@ -68,7 +80,7 @@ package enum Merge {
         return (try writer.finish(manifest), content.values.count)
     }
 
-    private static func checkFollows(_ first: Manifest, _ second: Manifest) throws(VMSyncError) {
+    static func checkFollows(_ first: Manifest, _ second: Manifest) throws(VMSyncError) {
         let follows =
             second.isKeyframe || (second.parent == first.sequence && second.parentDigest == first.digest.combined)
         guard first.vm == second.vm, first.definition == second.definition, follows, first.sequence < second.sequence
@@ -81,7 +93,7 @@ package enum Merge {
 
 extension PackContent {
     /// - Throws: `invalidInput` if whoever applies it would have to save too many units.
-    fileprivate func checkLimits() throws(VMSyncError) {
+    func checkLimits() throws(VMSyncError) {
         var sources: Set<UnitID> = []
         for (unit, value) in values {
             guard case .parent(let source) = value.source, isChanged(source),
@@ -99,7 +111,7 @@ extension PackContent {
 
 extension PackReader {
     /// Checks every record, and gives the device state.
-    fileprivate func validated(after deviceState: [UInt8]) throws(VMSyncError) -> [UInt8]? {
+    func validated(after deviceState: [UInt8]) throws(VMSyncError) -> [UInt8]? {
         let parent = manifest.isKeyframe ? [] : deviceState
         return try parent.withRawBytes { bytes throws(VMSyncError) in
             try validate(parentDeviceState: bytes).deviceState

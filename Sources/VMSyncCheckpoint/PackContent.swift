@@ -5,8 +5,7 @@ package struct PackContent: Equatable {
     /// Where a value comes from; *own* is the unit of the parent itself, and what the pack itself gives is put in place.
     package enum Source: Equatable {
         case zero
-        /// 4096 bytes.
-        case whole([UInt8])
+        case whole(Page)
         case base(disk: Int, block: Int)
         case parent(UnitID)
     }
@@ -27,31 +26,40 @@ package struct PackContent: Equatable {
     /// Whether memory that the pack doesn't name is zero.
     package var clearsMemory: Bool
     package var values: [UnitID: Value]
+    /// Where whole pages are kept; nil for each by itself.
+    let pages: PageStore?
 
-    package init(startsAtBase: Bool, clearsMemory: Bool, values: [UnitID: Value]) {
+    package init(startsAtBase: Bool, clearsMemory: Bool, values: [UnitID: Value], pages: PageStore? = nil) {
         self.startsAtBase = startsAtBase
         self.clearsMemory = clearsMemory
         self.values = values
+        self.pages = pages
+    }
+
+    package static func == (left: PackContent, right: PackContent) -> Bool {
+        left.startsAtBase == right.startsAtBase && left.clearsMemory == right.clearsMemory
+            && left.values == right.values
     }
 
     /// Takes in all units of a pack.
-    package init(_ reader: PackReader) throws(VMSyncError) {
-        self.init(startsAtBase: reader.manifest.isKeyframe, clearsMemory: reader.clearsMemory, values: [:])
+    package init(_ reader: PackReader, pages: PageStore? = nil) throws(VMSyncError) {
+        self.init(
+            startsAtBase: reader.manifest.isKeyframe, clearsMemory: reader.clearsMemory, values: [:], pages: pages)
         try reader.forEachUnit { unit, value throws(VMSyncError) in
-            values[unit] = owned(value, of: unit)
+            values[unit] = try owned(value, of: unit)
         }
     }
 
-    private func owned(_ value: UnitValue, of unit: UnitID) -> Value {
+    private func owned(_ value: UnitValue, of unit: UnitID) throws(VMSyncError) -> Value {
         let patch = value.runs.isEmpty ? nil : Patch(value.runs)
         switch value.source {
-        case .zero: return Value(.zero).patched(patch)
-        case .whole(let bytes): return Value(.whole(Array(bytes))).patched(patch)
+        case .zero: return try Value(.zero).patched(patch, pages)
+        case .whole(let bytes): return try Value(.whole(Page(bytes, in: pages))).patched(patch, pages)
         case .own: return Value(.parent(unit), patch)
         case .base(let disk, let block): return Value(.base(disk: disk, block: block), patch)
         case .parent(let source): return Value(.parent(source), patch)
         // A reader has checked that it stands before.
-        case .new(let source): return values[source, default: Value(.zero)].patched(patch)
+        case .new(let source): return try values[source, default: Value(.zero)].patched(patch, pages)
         }
     }
 
@@ -78,8 +86,8 @@ package struct PackContent: Equatable {
             case .reference: try writer.add(unit, .parent(source), value.patch)
             case .nothing: return
             }
-        case .whole(let bytes):
-            try bytes.withRawBytes { content throws(VMSyncError) in
+        case .whole(let page):
+            try page.withBytes { content throws(VMSyncError) in
                 let hash = UnitHash.block(content)
                 if let earlier = first[hash], values[earlier]?.source == value.source {
                     return try writer.add(unit, .new(earlier), value.patch)
@@ -112,17 +120,19 @@ extension PackContent {
 
 extension PackContent.Value {
     /// This value with `patch` over it. Where the content is known, it is changed at once.
-    func patched(_ patch: Patch?) -> PackContent.Value {
+    func patched(_ patch: Patch?, _ pages: PageStore?) throws(VMSyncError) -> PackContent.Value {
         guard let patch else { return self }
         var content: [UInt8]
         switch source {
         case .zero: content = [UInt8](repeating: 0, count: Unit.size)
-        case .whole(let bytes): content = bytes
+        case .whole(let page): content = page.withBytes { Array($0) }
         case .base, .parent: return PackContent.Value(source, self.patch.map { $0.overwritten(by: patch) } ?? patch)
         }
         self.patch?.apply(to: &content)
         patch.apply(to: &content)
-        return PackContent.Value(content.withRawBytes { isZero($0) } ? .zero : .whole(content))
+        return try content.withRawBytes { bytes throws(VMSyncError) in
+            PackContent.Value(isZero(bytes) ? .zero : .whole(try Page(bytes, in: pages)))
+        }
     }
 }
 

@@ -60,6 +60,8 @@ package struct Sequence: Hashable, Comparable, Sendable, Codable, CustomStringCo
     package static let base = Sequence(rawValue: 0)
     package static func < (left: Sequence, right: Sequence) -> Bool { left.rawValue < right.rawValue }
     package var next: Sequence { Sequence(rawValue: rawValue + 1) }
+    /// The number before; of the base the base.
+    package var previous: Sequence { Sequence(rawValue: max(rawValue, 1) - 1) }
     package var description: String { String(rawValue) }
 }
 

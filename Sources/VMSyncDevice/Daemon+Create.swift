@@ -55,7 +55,7 @@ extension Daemon {
     }
 
     /// In QEMU's own range, so that it meets no real card.
-    private static func randomMAC() -> String {
+    static func randomMAC() -> String {
         "52:54:00" + (0..<3).map { _ in String(format: ":%02x", UInt8.random(in: 0...255)) }.joined()
     }
 }

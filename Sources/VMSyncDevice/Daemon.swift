@@ -295,6 +295,7 @@ package actor Daemon {
         await waitUntilKnown()
         let lost = try device(name)
         let all = Array(hosts.values)
+        for host in all { try await host.reader.vouch(forSpansOf: lost.id) }
         try await account.revoke(lost.id) {
             var heads: [VMID: ChainPoint] = [:]
             for host in all { heads[host.id] = try await host.chainHead() }

@@ -12,6 +12,8 @@ package enum CheckpointKind: String, Hashable, Sendable, Codable {
 /// A checkpoint as the server knows it. The pack itself is opaque to it. (docs/protocol/sync-api.md, "Records")
 package struct CheckpointRecord: Hashable, Sendable, Codable {
     package let sequence: Sequence
+    /// What its own pack is relative to.
+    package let basis: Sequence
     /// The epoch under which it was made.
     package let epoch: Epoch
     /// The device that made it.
@@ -27,10 +29,11 @@ package struct CheckpointRecord: Hashable, Sendable, Codable {
     package let created: Timestamp
 
     package init(
-        sequence: Sequence, epoch: Epoch, device: DeviceID, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
-        statement: Data, created: Timestamp
+        sequence: Sequence, basis: Sequence, epoch: Epoch, device: DeviceID, kind: CheckpointKind, size: UInt64,
+        checksum: ContentHash, statement: Data, created: Timestamp
     ) {
         self.sequence = sequence
+        self.basis = basis
         self.epoch = epoch
         self.device = device
         self.kind = kind
@@ -59,6 +62,8 @@ package struct CommitOffer: Hashable, Sendable {
     package let sequence: Sequence
     /// The checkpoint that it follows, to be the head's.
     package let parent: Sequence
+    /// What the pack is relative to: the parent, or an earlier checkpoint that the VM goes back to.
+    package let basis: Sequence
     package let kind: CheckpointKind
     /// Bytes in the pack.
     package let size: UInt64
@@ -68,12 +73,13 @@ package struct CommitOffer: Hashable, Sendable {
     package let then: AfterCommit
 
     package init(
-        epoch: Epoch, sequence: Sequence, parent: Sequence, kind: CheckpointKind, size: UInt64, checksum: ContentHash,
-        statement: Data = Data(), then: AfterCommit = .keep
+        epoch: Epoch, sequence: Sequence, parent: Sequence, basis: Sequence? = nil, kind: CheckpointKind, size: UInt64,
+        checksum: ContentHash, statement: Data = Data(), then: AfterCommit = .keep
     ) {
         self.epoch = epoch
         self.sequence = sequence
         self.parent = parent
+        self.basis = basis ?? parent
         self.kind = kind
         self.size = size
         self.checksum = checksum
@@ -84,7 +90,7 @@ package struct CommitOffer: Hashable, Sendable {
     /// The record of this offer by `device`, accepted at `time`.
     func accepted(from device: DeviceID, at time: Timestamp) -> CheckpointRecord {
         CheckpointRecord(
-            sequence: sequence, epoch: epoch, device: device, kind: kind, size: size, checksum: checksum,
+            sequence: sequence, basis: basis, epoch: epoch, device: device, kind: kind, size: size, checksum: checksum,
             statement: statement, created: time)
     }
 

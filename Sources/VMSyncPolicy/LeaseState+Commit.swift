@@ -24,7 +24,7 @@ extension LeaseState {
     ) throws(VMSyncError) -> CommitDecision {
         if let known, offer.isRepetition(of: known, from: device) { return .repeated(known) }
         try checkHolder(device, offer.epoch)
-        guard offer.parent == headSequence, offer.sequence > offer.parent else {
+        guard offer.parent == headSequence, offer.sequence > offer.parent, offer.basis <= offer.parent else {
             throw VMSyncError(
                 .outOfOrder,
                 "checkpoint \(offer.sequence), which follows \(offer.parent), does not follow the head (\(standing))")

@@ -7,11 +7,11 @@ import VMSyncCore
 #endif
 
 /// The file that a pack is written to.
-final class PackFile {
+package final class PackFile {
     private let descriptor: Int32
     private let path: String
 
-    init(path: String) throws(VMSyncError) {
+    package init(path: String) throws(VMSyncError) {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw .system("open", path: path) }
@@ -19,7 +19,7 @@ final class PackFile {
 
     deinit { close(descriptor) }
 
-    func write(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
+    package func write(_ bytes: UnsafeRawBufferPointer) throws(VMSyncError) {
         try FileBytes.write(bytes, to: descriptor, path: path)
     }
 

@@ -40,10 +40,40 @@ package struct Chain: Sendable, Hashable, Codable {
             throw refused(next, "checkpoint \(last?.sequence ?? .base) did not give the VM to who made it")
         }
         try checkMilestones(next, place, roster)
+        follow(next, place)
+        return next
+    }
+
+    /// Follows a link to the statement at its end. What lies between, somebody else has followed who is believed.
+    /// - Throws: `corrupt`, and nothing has changed, if the link isn't a member's, or doesn't lead from here to there.
+    @discardableResult
+    package mutating func take(
+        _ signed: Signed<Statement>, by link: Signed<SpanLink>, _ roster: Roster
+    ) throws(VMSyncError) -> Statement {
+        let (next, said) = (try signed.read(), try link.read())
+        let place = ChainPoint(sequence: next.sequence, hash: signed.hash)
+        guard next.vm == vm, said.vm == vm, said.first == point, said.last == place,
+            said.first?.sequence ?? .base < place.sequence
+        else { throw refused(next, "the link does not lead from checkpoint \(point?.sequence ?? .base) to it") }
+        guard let member = roster.members[said.device], link.isSigned(by: member) else {
+            throw refused(next, "who signed the link to it is none of your devices")
+        }
+        try checkSigner(of: signed, next, place, roster)
+        for milestone in milestones(roster) where milestone.sequence == place.sequence && milestone != place {
+            throw refused(next, "it is of another history than the one that is known to your devices")
+        }
+        follow(next, place)
+        return next
+    }
+
+    private mutating func follow(_ next: Statement, _ place: ChainPoint) {
         last = next
         point = place
         if memory.map({ $0.sequence < place.sequence }) ?? true { memory = place }
-        return next
+    }
+
+    private func milestones(_ roster: Roster) -> [ChainPoint] {
+        ([memory] + roster.revoked.values.map { $0.heads[vm] }).compactMap(\.self)
     }
 
     /// Whether all that was ever believed is followed.
@@ -97,8 +127,7 @@ package struct Chain: Sendable, Hashable, Codable {
     /// history that ends below that.
     private func checkMilestones(_ next: Statement, _ place: ChainPoint, _ roster: Roster) throws(VMSyncError) {
         let here = point?.sequence ?? .base
-        for milestone in [memory] + roster.revoked.values.map({ $0.heads[vm] }) {
-            guard let milestone, here < milestone.sequence else { continue }
+        for milestone in milestones(roster) where here < milestone.sequence {
             guard place.sequence < milestone.sequence || place == milestone else {
                 throw refused(next, "it is of another history than the one that is known to your devices")
             }

@@ -85,6 +85,6 @@ package struct Signed<Content: SignedContent>: Sendable, Hashable, Codable {
         return key.isValidSignature(signature, for: signedBytes)
     }
 
-    func isSigned(by identity: PublicIdentity) -> Bool { identity.hasSigned(signedBytes, with: signature) }
+    package func isSigned(by identity: PublicIdentity) -> Bool { identity.hasSigned(signedBytes, with: signature) }
     func isSigned(by recovery: RecoveryIdentity) -> Bool { recovery.hasSigned(signedBytes, with: signature) }
 }

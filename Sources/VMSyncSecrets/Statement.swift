@@ -32,6 +32,8 @@ package struct Statement: SignedContent {
     package var sequence: Sequence
     /// The one before; nil for the first of a VM.
     package var parent: ChainPoint?
+    /// What the pack is relative to, where that isn't the parent: the VM went back.
+    package var basis: Sequence?
     package var epoch: Epoch
     /// Whether this device took the VM over without the word of the one before, because a person has said so.
     package var isForced = false
@@ -48,13 +50,15 @@ package struct Statement: SignedContent {
     package var then: Then
 
     package init(
-        vm: VMID, device: DeviceID, sequence: Sequence, parent: ChainPoint?, epoch: Epoch, isForced: Bool = false,
+        vm: VMID, device: DeviceID, sequence: Sequence, parent: ChainPoint?, basis: Sequence? = nil, epoch: Epoch,
+        isForced: Bool = false,
         release: Signed<Release>? = nil, isOff: Bool, size: UInt64, checksum: ContentHash, digest: Data, then: Then
     ) {
         self.vm = vm
         self.device = device
         self.sequence = sequence
         self.parent = parent
+        self.basis = basis
         self.epoch = epoch
         self.isForced = isForced
         self.release = release

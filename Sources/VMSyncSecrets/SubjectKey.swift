@@ -67,6 +67,12 @@ package struct SubjectKey: Sendable, Hashable {
 
     package static let digestBytes = 16
 
+    /// What vouches for the fields of a share's link.
+    func shareTag(of fields: Data) -> [UInt8] {
+        let key = derived(salt: [], "vmsync share tag 1")
+        return Array(HMAC<SHA256>.authenticationCode(for: fields, using: key))
+    }
+
     private func derived(salt: [UInt8], _ info: String) -> SymmetricKey {
         HKDF<SHA256>.deriveKey(
             inputKeyMaterial: key, salt: salt, info: Data(info.utf8), outputByteCount: Self.bytes)
@@ -94,24 +100,35 @@ extension SubjectKey: Codable {
 /// What encrypted bytes are; a part of their key, so that none can stand in the place of another.
 package enum StreamPurpose: Sendable, Hashable {
     case pack(VMID, Sequence)
+    /// A pack that was merged of others, between two states.
+    case span(VMID, Sequence, Sequence)
     /// A part of a base image, whose key it has to itself.
     case chunk
     /// Name and description of a VM.
     case vm(VMID)
     /// Name and abilities of a device.
     case device(DeviceID)
+    /// What a person calls a checkpoint.
+    case tag(VMID, Sequence)
     case thumbnail(VMID, Sequence)
     /// Why a switch did not happen; it is named by the switch.
     case reason(String)
+    /// A state that was given away for a while, and what it is; named by the share.
+    case sharedPack(String)
+    case sharedDescription(String)
 
     var text: String {
         switch self {
         case .pack(let vm, let sequence): "pack \(vm) \(sequence)"
+        case .span(let vm, let first, let last): "span \(vm) \(first) \(last)"
+        case .tag(let vm, let sequence): "tag \(vm) \(sequence)"
         case .chunk: "chunk"
         case .vm(let vm): "vm \(vm)"
         case .device(let device): "device \(device)"
         case .thumbnail(let vm, let sequence): "thumbnail \(vm) \(sequence)"
         case .reason(let id): "reason \(id)"
+        case .sharedPack(let id): "share \(id) pack"
+        case .sharedDescription(let id): "share \(id) description"
         }
     }
 }

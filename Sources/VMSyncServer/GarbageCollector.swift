@@ -24,6 +24,7 @@ struct GarbageCollector: Sendable {
         try await Task.sleep(for: Self.firstPause)
         while true {
             do {
+                try await blobs.remove(try await metadata.endShares())
                 _ = try await metadata.dropChunks(unusedFor: Self.age)
                 try await collect(olderThan: Self.age)
             } catch let error as VMSyncError where error.code != .cancelled {

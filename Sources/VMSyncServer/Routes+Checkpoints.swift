@@ -8,17 +8,8 @@ import VMSyncStore
 extension Routes {
     func addCheckpoints(_ group: RouterGroup<SyncContext>) {
         group.post { request, context in
-            let header: (String) -> String? = { name in HeaderName(name).flatMap { request.headers[$0] } }
-            let inChunks = try CommitHeaders.sizeInChunks(header)
-            let size = try inChunks ?? request.contentLength(max: UInt64(APILimits.wholePackBytesMax))
-            let offer = try CommitHeaders.offer(size: size, header: header)
-            let body = request.body
-            let pack: OfferedPack =
-                if inChunks == nil {
-                    .whole { try await body.collect(upTo: Int(size)) }
-                } else {
-                    .chunks(try await request.message(HashList.self).hashes)
-                }
+            let (size, pack) = try await offeredPack(request)
+            let offer = try CommitHeaders.offer(size: size) { header($0, of: request) }
             return try json(
                 try await service.commit(offer, to: context.named("vm"), by: context.caller(), pack: pack))
         }
@@ -30,14 +21,20 @@ extension Routes {
                     of: context.named("vm"), for: context.caller(), after: Sequence(rawValue: after),
                     limit: Int(clamping: limit)))
         }
-        group.get(":sequence/pack") { request, context in
-            guard let sequence = UInt64(try context.parameters.require("sequence")) else {
-                throw VMSyncError(.notFound, "a checkpoint has a number")
-            }
-            let pack = try await service.pack(
-                of: context.named("vm"), for: context.caller(), at: Sequence(rawValue: sequence))
-            return try response(pack, range: request.headers[.range])
+    }
+
+    func header(_ name: String, of request: Request) -> String? {
+        HeaderName(name).flatMap { request.headers[$0] }
+    }
+
+    /// The pack in the body of a request, or the list of chunks that it was sent in before; and its bytes.
+    func offeredPack(_ request: Request) async throws -> (size: UInt64, pack: OfferedPack) {
+        if let size = try CommitHeaders.sizeInChunks({ header($0, of: request) }) {
+            return (size, .chunks(try await request.message(HashList.self).hashes))
         }
+        let size = try request.contentLength(max: UInt64(APILimits.wholePackBytesMax))
+        let body = request.body
+        return (size, .whole { try await body.collect(upTo: Int(size)) })
     }
 
     func number(_ name: String, of request: Request) throws(VMSyncError) -> UInt64? {
@@ -46,19 +43,19 @@ extension Routes {
         return number
     }
 
-    private func response(_ checkpoint: StoredCheckpoint, range header: String?) throws -> Response {
-        let size = checkpoint.record.size
+    func response(_ pack: StoredPack, range header: String?) throws -> Response {
+        let size = pack.size
         var headers: HTTPFields = [.contentType: "application/octet-stream", .acceptRanges: "bytes"]
-        if let name = HeaderName(CommitHeaders.checksum) { headers[name] = checkpoint.record.checksum.rawValue }
+        if let name = HeaderName(CommitHeaders.checksum) { headers[name] = pack.checksum.rawValue }
         guard let header else {
-            return Response(status: .ok, headers: headers, body: body(of: checkpoint.blobs, 0..<size))
+            return Response(status: .ok, headers: headers, body: body(of: pack.blobs, 0..<size))
         }
         guard let range = ByteRange.parse(header, size: size) else {
             throw StatusError(
                 status: 416, error: VMSyncError(.invalidInput, "\(header.prefix(80)) is not in \(size) bytes"))
         }
         headers[.contentRange] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(size)"
-        return Response(status: .partialContent, headers: headers, body: body(of: checkpoint.blobs, range))
+        return Response(status: .partialContent, headers: headers, body: body(of: pack.blobs, range))
     }
 
     /// Bytes read and sent at a time: few enough to hold for every transfer that runs.

@@ -14,7 +14,7 @@ struct Routes {
         let router = Router(context: SyncContext.self)
         router.add(middleware: Problems())
         let open = router.group("api/v1")
-        open.get("healthz") { _, _ in try json(Health()) }
+        open.get("healthz") { _, _ in try json(Health(time: try await service.metadata.time())) }
         addAccounts(open)
         let known = open.group().add(middleware: MembersOnly(service: service))
         addRoster(known)
@@ -23,6 +23,8 @@ struct Routes {
         addVMs(known.group("vms"))
         addCheckpoints(known.group("vms/:vm/checkpoints"))
         addSwitches(known.group("vms/:vm/switches"))
+        addHistory(known.group("vms/:vm"))
+        addShares(known)
         known.get("events") { request, context in
             EventStream(service: service, heartbeat: heartbeat, caller: try context.caller()).response(to: request)
         }

@@ -53,7 +53,7 @@ extension SyncService {
         _ offer: CommitOffer, to vm: VMID, by caller: Caller
     ) async throws -> CheckpointRecord? {
         let stored = try await stored(vm, for: caller)
-        let known = try await metadata.checkpoint(of: vm, at: offer.sequence)?.record
+        let known = try await metadata.checkpoint(of: vm, at: offer.sequence)
         var lease = stored.lease
         // Any time will do: the switch was settled as the lease was read, and what is decided here is thrown away.
         let decision = try lease.commit(offer, by: caller.device, known: known, at: stored.created)
@@ -93,12 +93,4 @@ extension SyncService {
         return CheckpointList(checkpoints: try await metadata.checkpoints(of: vm, after: sequence, limit: limit))
     }
 
-    /// The checkpoint and where its pack is.
-    func pack(of vm: VMID, for caller: Caller, at sequence: Sequence) async throws -> StoredCheckpoint {
-        _ = try await stored(vm, for: caller)
-        guard let found = try await metadata.checkpoint(of: vm, at: sequence) else {
-            throw VMSyncError(.notFound, "there is no checkpoint \(sequence) of VM \(vm)")
-        }
-        return found
-    }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 import VMSyncPolicy
 
@@ -158,10 +159,85 @@ package struct StoredBlob: Hashable, Sendable {
     package let size: UInt64
 }
 
-/// A checkpoint, and the blobs that hold its pack, one behind the other.
-package struct StoredCheckpoint: Hashable, Sendable {
-    package let record: CheckpointRecord
+/// A pack, and the blobs that hold it, one behind the other.
+package struct StoredPack: Hashable, Sendable {
+    package let size: UInt64
+    package let checksum: ContentHash
     package let blobs: [StoredBlob]
+}
+
+/// A pack to be stored.
+package struct NewPack: Hashable, Sendable {
+    package let id: PackID
+    package let size: UInt64
+    package let checksum: ContentHash
+    /// What a device has signed of a span; nil for a checkpoint's own pack.
+    package let link: Data?
+    package let place: PackPlace
+
+    package init(id: PackID, size: UInt64, checksum: ContentHash, link: Data?, place: PackPlace) {
+        self.id = id
+        self.size = size
+        self.checksum = checksum
+        self.link = link
+        self.place = place
+    }
+}
+
+/// What a share gives to who opens it.
+package struct ShareContent: Hashable, Sendable {
+    /// Encrypted.
+    package let description: [UInt8]
+    /// Bytes of the pack, encrypted, and their SHA-256.
+    package let size: UInt64
+    package let checksum: ContentHash
+    /// Of the pack, in order.
+    package let chunks: [ContentHash]
+    /// What a VM made of it needs besides.
+    package let images: [ContentHash]
+
+    package init(
+        description: [UInt8], size: UInt64, checksum: ContentHash, chunks: [ContentHash], images: [ContentHash]
+    ) {
+        self.description = description
+        self.size = size
+        self.checksum = checksum
+        self.chunks = chunks
+        self.images = images
+    }
+}
+
+/// A share to be kept.
+package struct NewShare: Hashable, Sendable {
+    package let terms: ShareTerms
+    package let tag: String
+    package let vm: VMID
+    package let device: DeviceID
+    package let content: ShareContent
+    /// Shares that an account may have open at once.
+    package let openMax: Int
+
+    package init(
+        terms: ShareTerms, tag: String, vm: VMID, device: DeviceID, content: ShareContent, openMax: Int
+    ) {
+        self.terms = terms
+        self.tag = tag
+        self.vm = vm
+        self.device = device
+        self.content = content
+        self.openMax = openMax
+    }
+}
+
+/// What was taken out of a history.
+package struct Pruned: Hashable, Sendable {
+    /// Off the list, or gone altogether.
+    package let checkpoints: [Sequence]
+    package let packs: Int
+    /// Of the packs.
+    package let bytes: UInt64
+    /// That held them.
+    package let blobs: [BlobID]
 }
 
 /// What somebody did to a store that is of interest to who listens to its server.

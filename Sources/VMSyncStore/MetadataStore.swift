@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 import VMSyncPolicy
 
@@ -7,6 +8,9 @@ import VMSyncPolicy
 /// several servers on one store agree. A call that throws `unavailable` may have happened all the same; all may be
 /// repeated. Every implementation passes the contract in `MetadataStoreContract` of the tests.
 package protocol MetadataStore: Sendable {
+    /// What time it is.
+    func time() async throws -> Timestamp
+
     // MARK: Servers
 
     /// The keys of the servers on this store.
@@ -135,7 +139,61 @@ package protocol MetadataStore: Sendable {
     /// Up to `limit` checkpoints after `sequence`, in order.
     func checkpoints(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> [CheckpointRecord]
 
-    func checkpoint(of vm: VMID, at sequence: Sequence) async throws -> StoredCheckpoint?
+    func checkpoint(of vm: VMID, at sequence: Sequence) async throws -> CheckpointRecord?
+
+    // MARK: History
+
+    /// Adds a span, or gives back the one that is there.
+    /// - Throws: `notFound` if an end of it is no state; `alreadyExists` if it is a checkpoint's own pack; `wrongState` if a
+    ///   chunk isn't known.
+    func addSpan(_ span: NewPack, of vm: VMID) async throws -> SpanRecord
+
+    /// Gives a span another link.
+    func setLink(_ link: Data, of span: PackID, of vm: VMID) async throws
+
+    /// Up to `limit` spans that end after `sequence`, in order.
+    func spans(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> [SpanRecord]
+
+    /// A pack, and where its bytes are.
+    func pack(_ id: PackID, of vm: VMID) async throws -> StoredPack?
+
+    /// Up to `limit` checkpoints after `sequence`, in order, with the packs that lead to them.
+    func outline(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> HistoryOutline
+
+    /// - Throws: `notFound` unless the checkpoint is on the list.
+    func setTag(_ tag: [UInt8]?, of sequence: Sequence, of vm: VMID) async throws
+
+    /// Takes those of `sequences` off the list that are neither the head nor have a tag.
+    /// - Parameter isTrial: whether to say only what would be.
+    /// - Returns: these, and what a `prune` would remove then.
+    func forget(_ sequences: [Sequence], of vm: VMID, isTrial: Bool) async throws -> Pruned
+
+    /// Removes what nothing needs any more.
+    /// - Returns: with the blobs whose bytes are garbage now.
+    func prune(_ vm: VMID, isTrial: Bool) async throws -> Pruned
+
+    // MARK: Shares
+
+    /// Keeps a share; the same again is given back as it is.
+    /// - Throws: `alreadyExists` if the id is taken by another; `invalidInput` if its terms can't be; `unavailable` if too
+    ///   many are open; `wrongState` if a chunk isn't known.
+    func addShare(_ share: NewShare, of account: ContentHash) async throws -> ShareRecord
+
+    /// The oldest first.
+    func shares(of account: ContentHash) async throws -> [ShareRecord]
+
+    /// Opens a share for `device`, and counts that.
+    /// - Throws: `notFound`, and what `ShareRecord.open` throws.
+    func openShare(_ terms: ShareTerms, tag: String, by device: DeviceID) async throws -> ShareContent
+
+    /// Ends a share at once.
+    /// - Returns: the blobs that held it, which are garbage now.
+    /// - Throws: `notFound`.
+    func revokeShare(_ id: ShareID, of account: ContentHash) async throws -> [BlobID]
+
+    /// Takes the bytes of shares that are over, and forgets those that ended long ago.
+    /// - Returns: the blobs that are garbage now.
+    func endShares() async throws -> [BlobID]
 
     // MARK: Garbage
 

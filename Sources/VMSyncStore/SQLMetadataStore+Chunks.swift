@@ -42,11 +42,24 @@ extension SQLMetadataStore {
             try transaction.run(
                 """
                 DELETE FROM chunk WHERE created < ?
-                AND NOT EXISTS (SELECT 1 FROM vm_chunk WHERE vm_chunk.hash = chunk.hash)
-                AND NOT EXISTS (SELECT 1 FROM checkpoint_chunk WHERE checkpoint_chunk.hash = chunk.hash)
-                RETURNING hash
+                AND \(Self.isUnused) RETURNING hash
                 """, [.init(try transaction.now() + (.zero - age))]
             ).count
+        }
+    }
+
+    /// That nothing names a chunk.
+    private static let isUnused = """
+        NOT EXISTS (SELECT 1 FROM vm_chunk WHERE vm_chunk.hash = chunk.hash)
+        AND NOT EXISTS (SELECT 1 FROM pack_chunk WHERE pack_chunk.hash = chunk.hash)
+        AND NOT EXISTS (SELECT 1 FROM share_chunk WHERE share_chunk.hash = chunk.hash)
+        """
+
+    /// Drops a chunk if nothing names it any more.
+    /// - Returns: its blob then.
+    static func dropUnused(_ hash: ContentHash, _ transaction: any SQLTransaction) throws -> [BlobID] {
+        try transaction.run("DELETE FROM chunk WHERE hash = ? AND \(isUnused) RETURNING blob", [.init(hash)]).map {
+            try $0.checked("blob")
         }
     }
 
@@ -81,7 +94,7 @@ extension SQLMetadataStore {
 
     private static func isNamed(_ blob: BlobID, _ transaction: any SQLTransaction) throws -> Bool {
         if try transaction.first("SELECT hash FROM chunk WHERE blob = ?", [.init(blob)]) != nil { return true }
-        return try transaction.first("SELECT vm FROM checkpoint WHERE blob = ?", [.init(blob)]) != nil
+        return try transaction.first("SELECT vm FROM pack WHERE blob = ?", [.init(blob)]) != nil
     }
 }
 

@@ -26,7 +26,8 @@ extension SQLMetadataStore {
         guard lease != before.lease else { return before }
         if let head = lease.head, head != before.lease.head {
             guard let place else { throw VMSyncError(.bug, "a new head without a pack") }
-            try insert(head, of: lease.vm, place, transaction)
+            let parent = before.lease.head?.sequence ?? .base
+            try insert(head, of: lease.vm, after: parent, place, transaction)
         }
         if let record = lease.lastSwitch, record != before.lease.lastSwitch { try upsert(record, transaction) }
         let revision = before.revision + 1
@@ -44,34 +45,25 @@ extension SQLMetadataStore {
     }
 
     private static func insert(
-        _ record: CheckpointRecord, of vm: VMID, _ place: PackPlace, _ transaction: any SQLTransaction
+        _ record: CheckpointRecord, of vm: VMID, after parent: Sequence, _ place: PackPlace,
+        _ transaction: any SQLTransaction
     ) throws {
-        var blob: BlobID?
-        if case .blob(let id) = place {
-            try claim(id, transaction)
-            blob = id
-        }
+        if record.basis != parent { try checkListed(record.basis, of: vm, transaction) }
         try transaction.run(
             """
-            INSERT INTO checkpoint (vm, sequence, epoch, device, kind, size, checksum, statement, created, blob)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO checkpoint
+            (vm, sequence, parent, basis, epoch, device, kind, size, checksum, statement, created, forgotten)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)
             """,
             [
-                .init(vm), try .init(record.sequence), try .init(record.epoch), .init(record.device),
-                .init(record.kind), try .init(record.size), .init(record.checksum), .bytes([UInt8](record.statement)),
-                .init(record.created), .init(blob),
+                .init(vm), try .init(record.sequence), try .init(parent), try .init(record.basis),
+                try .init(record.epoch), .init(record.device), .init(record.kind), try .init(record.size),
+                .init(record.checksum), .bytes([UInt8](record.statement)), .init(record.created),
             ])
-        guard case .chunks(let hashes) = place else { return }
-        var size: UInt64 = 0
-        for (position, hash) in hashes.enumerated() {
-            size += try existing(hash, transaction).size
-            try transaction.run(
-                "INSERT INTO checkpoint_chunk (vm, sequence, position, hash) VALUES (?, ?, ?, ?)",
-                [.init(vm), try .init(record.sequence), .integer(Int64(position)), .init(hash)])
-        }
-        guard size == record.size else {
-            throw VMSyncError(.corrupt, "the pack's chunks have \(size) bytes, promised were \(record.size)")
-        }
+        let pack = NewPack(
+            id: PackID(record.basis, record.sequence), size: record.size, checksum: record.checksum, link: nil,
+            place: place)
+        try insert(pack, of: vm, at: record.created, transaction)
     }
 
     private static func upsert(_ record: SwitchRecord, _ transaction: any SQLTransaction) throws {
@@ -92,20 +84,9 @@ extension SQLMetadataStore {
         }
     }
 
-    package func checkpoint(of vm: VMID, at sequence: Sequence) async throws -> StoredCheckpoint? {
+    package func checkpoint(of vm: VMID, at sequence: Sequence) async throws -> CheckpointRecord? {
         try await engine.transaction(.read) { transaction in
-            guard let row = try Self.checkpointRow(of: vm, at: sequence, transaction) else { return nil }
-            let record = try CheckpointRecord(row: row)
-            if let blob: BlobID = try row.checkedIfPresent("blob") {
-                return StoredCheckpoint(record: record, blobs: [StoredBlob(id: blob, size: record.size)])
-            }
-            let chunks = try transaction.run(
-                """
-                SELECT chunk.* FROM checkpoint_chunk JOIN chunk ON chunk.hash = checkpoint_chunk.hash
-                WHERE vm = ? AND sequence = ? ORDER BY position
-                """, [.init(vm), try .init(sequence)]
-            ).map(StoredChunk.init(row:))
-            return StoredCheckpoint(record: record, blobs: chunks.map { StoredBlob(id: $0.blob, size: $0.size) })
+            try Self.checkpointRow(of: vm, at: sequence, transaction).map(CheckpointRecord.init(row:))
         }
     }
 
@@ -121,6 +102,7 @@ extension CheckpointRecord {
     init(row: SQLRow) throws {
         self.init(
             sequence: Sequence(rawValue: try row.unsigned("sequence")),
+            basis: Sequence(rawValue: try row.unsigned("basis")),
             epoch: Epoch(rawValue: try row.unsigned("epoch")),
             device: try row.checked("device"), kind: try row.checked("kind"), size: try row.unsigned("size"),
             checksum: try row.checked("checksum"), statement: Data(try row.bytes("statement")),

@@ -1,6 +1,8 @@
 import VMSyncCore
 
 extension SQLMetadataStore {
+    package func time() async throws -> Timestamp { try await engine.transaction(.read) { try $0.now() } }
+
     package func serverKeys(orKeep fresh: [UInt8]) async throws -> [UInt8] {
         try await engine.transaction(.write) { transaction in
             try transaction.run(

@@ -64,7 +64,7 @@ extension SQLMetadataStore {
             guard let present = try Self.load(vm, at: try transaction.now(), transaction) else { throw Self.noVM(vm) }
             try check(present.lease)
             let packs: [BlobID] = try transaction.run(
-                "SELECT blob FROM checkpoint WHERE vm = ? AND blob IS NOT NULL", [.init(vm)]
+                "SELECT blob FROM pack WHERE vm = ? AND blob IS NOT NULL", [.init(vm)]
             ).map { try $0.checked("blob") }
             // Checkpoints and switches go with it, and it no longer names its chunks, by the foreign keys.
             try transaction.run("DELETE FROM vm WHERE id = ?", [.init(vm)])

@@ -89,15 +89,37 @@ enum SQLSchema {
         CREATE TABLE checkpoint (
             vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, sequence INTEGER NOT NULL,
             epoch INTEGER NOT NULL, device TEXT NOT NULL REFERENCES device(id), kind TEXT NOT NULL,
-            size INTEGER NOT NULL, checksum TEXT NOT NULL, statement BLOB NOT NULL, created INTEGER NOT NULL,
-            blob TEXT UNIQUE, PRIMARY KEY (vm, sequence)
+            parent INTEGER NOT NULL, basis INTEGER NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
+            statement BLOB NOT NULL, created INTEGER NOT NULL, forgotten INTEGER NOT NULL, tag BLOB,
+            PRIMARY KEY (vm, sequence)
         ) STRICT;
-        CREATE TABLE checkpoint_chunk (
-            vm TEXT NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
-            hash TEXT NOT NULL REFERENCES chunk(hash), PRIMARY KEY (vm, sequence, position),
-            FOREIGN KEY (vm, sequence) REFERENCES checkpoint(vm, sequence) ON DELETE CASCADE
+        CREATE TABLE pack (
+            vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, first INTEGER NOT NULL, last INTEGER NOT NULL,
+            size INTEGER NOT NULL, checksum TEXT NOT NULL, created INTEGER NOT NULL, link BLOB, blob TEXT UNIQUE,
+            PRIMARY KEY (vm, last, first)
         ) STRICT;
-        CREATE INDEX checkpoint_chunk_hash ON checkpoint_chunk (hash);
+        CREATE TABLE pack_chunk (
+            vm TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, position INTEGER NOT NULL,
+            hash TEXT NOT NULL REFERENCES chunk(hash), PRIMARY KEY (vm, last, first, position),
+            FOREIGN KEY (vm, last, first) REFERENCES pack(vm, last, first) ON DELETE CASCADE
+        ) STRICT;
+        CREATE INDEX pack_chunk_hash ON pack_chunk (hash);
+        CREATE TABLE share (
+            id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account(id), vm TEXT NOT NULL, device TEXT NOT NULL,
+            created INTEGER NOT NULL, start INTEGER NOT NULL, expires INTEGER NOT NULL, uses INTEGER, allow TEXT NOT NULL,
+            tag TEXT NOT NULL, description BLOB NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
+            used INTEGER NOT NULL, revoked INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX share_account ON share (account);
+        CREATE TABLE share_chunk (
+            share TEXT NOT NULL REFERENCES share(id) ON DELETE CASCADE, position INTEGER NOT NULL,
+            hash TEXT NOT NULL REFERENCES chunk(hash), PRIMARY KEY (share, position)
+        ) STRICT;
+        CREATE INDEX share_chunk_hash ON share_chunk (hash);
+        CREATE TABLE share_use (
+            share TEXT NOT NULL REFERENCES share(id) ON DELETE CASCADE, device TEXT NOT NULL, opened INTEGER NOT NULL,
+            PRIMARY KEY (share, device)
+        ) STRICT;
         CREATE TABLE switch (
             id TEXT PRIMARY KEY, vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, record TEXT NOT NULL
         ) STRICT;

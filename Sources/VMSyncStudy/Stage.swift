@@ -101,7 +101,7 @@ package struct Stage: Sendable {
 
     /// Whether both devices hold the same state, read from the first byte to the last. The VM must not run.
     package func bothVerify() async throws -> Bool {
-        guard let last = try await trial.vm(active)?.sequence else { return false }
+        guard let last = try await trial.vm(active)?.head else { return false }
         var digests: Set<String> = []
         for device in [active, standby] {
             _ = try await waitFor("\(device) to hold checkpoint \(last)") {

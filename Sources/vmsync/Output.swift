@@ -51,6 +51,13 @@ enum Output {
         }
     }
 
+    /// By this machine's calendar.
+    static func time(_ time: Timestamp) -> String {
+        let formatter = DateFormatter()
+        formatter.dateFormat = "yyyy-MM-dd HH:mm:ss"
+        return formatter.string(from: Date(timeIntervalSince1970: Double(time.rawValue) / 1000))
+    }
+
     /// "1.2 s", "3 min", "2 h".
     static func age(_ seconds: Double) -> String {
         switch seconds {

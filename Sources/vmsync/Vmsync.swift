@@ -30,6 +30,14 @@ struct Vmsync: AsyncParsableCommand {
                     ViewCommand.self, SuspendCommand.self, StopCommand.self, VerifyCommand.self,
                 ]),
             CommandGroup(
+                name: "History:",
+                subcommands: [
+                    HistoryCommand.self, TagCommand.self, RestoreCommand.self, ForgetCommand.self, PruneCommand.self,
+                ]),
+            CommandGroup(
+                name: "Sharing:",
+                subcommands: [ShareCommand.self, OpenCommand.self, SharesCommand.self]),
+            CommandGroup(
                 name: "Devices:",
                 subcommands: [
                     JoinCommand.self, InviteCommand.self, DevicesCommand.self, KeyCommand.self, DoctorCommand.self,

@@ -48,15 +48,19 @@ extension EndToEnd {
                 "two packs are swapped, with their sums",
                 [
                     """
-                    CREATE TEMP TABLE swap AS SELECT sequence, size, checksum, blob FROM checkpoint
-                    WHERE sequence >= (SELECT max(sequence) - 3 FROM checkpoint)
-                    AND sequence < (SELECT max(sequence) - 1 FROM checkpoint)
+                    CREATE TEMP TABLE swap AS SELECT last, size, checksum, blob FROM pack
+                    WHERE last >= (SELECT max(last) - 3 FROM pack) AND last < (SELECT max(last) - 1 FROM pack)
                     """,
-                    "UPDATE checkpoint SET blob = NULL WHERE sequence IN (SELECT sequence FROM swap)",
+                    "UPDATE pack SET blob = NULL WHERE last IN (SELECT last FROM swap)",
                     """
-                    UPDATE checkpoint SET (size, checksum, blob) = (
-                        SELECT size, checksum, blob FROM swap WHERE swap.sequence != checkpoint.sequence)
-                    WHERE sequence IN (SELECT sequence FROM swap)
+                    UPDATE pack SET (size, checksum, blob) = (
+                        SELECT size, checksum, blob FROM swap WHERE swap.last != pack.last)
+                    WHERE last IN (SELECT last FROM swap)
+                    """,
+                    """
+                    UPDATE checkpoint SET (size, checksum) = (
+                        SELECT size, checksum FROM pack WHERE pack.last = checkpoint.sequence)
+                    WHERE sequence IN (SELECT last FROM swap)
                     """,
                 ]
             ),
@@ -112,7 +116,7 @@ extension EndToEnd {
                 let blob = try await Self.read(trial) { database in
                     try String.fetchAll(
                         database,
-                        sql: "SELECT blob FROM checkpoint WHERE blob IS NOT NULL ORDER BY sequence DESC LIMIT 3"
+                        sql: "SELECT blob FROM pack WHERE blob IS NOT NULL ORDER BY last DESC LIMIT 3"
                     )[1]
                 }
                 let path = "\(trial.serverFolder)/blobs/\(blob.prefix(2))/\(blob)"

@@ -94,7 +94,7 @@ extension EndToEnd {
                     String.fetchAll(
                         database,
                         sql: """
-                            SELECT chunk.blob FROM checkpoint_chunk JOIN chunk ON chunk.hash = checkpoint_chunk.hash
+                            SELECT chunk.blob FROM pack_chunk JOIN chunk ON chunk.hash = pack_chunk.hash
                             WHERE position > 0
                             """))
             }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VMSyncCheckpoint
 import VMSyncCore
@@ -8,7 +9,7 @@ import VMSyncTestSupport
 struct MergeTests {
     /// 20 × 5,000 = 100,000 cases.
     @Test("does what the packs do one after the other, however they are grouped", arguments: 0..<20)
-    func law(seed: UInt64) {
+    func law(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         var failures = 0
         for _ in 0..<5_000 {
@@ -17,9 +18,9 @@ struct MergeTests {
                 PackContent.random(&random), PackContent.random(&random), PackContent.random(&random)
             )
             let expected = start.after(first).after(second).after(third)
-            let left = first.followed(by: second).followed(by: third)
-            let right = first.followed(by: second.followed(by: third))
-            if start.after(first.followed(by: second)) != start.after(first).after(second) { failures += 1 }
+            let left = try first.followed(by: second).followed(by: third)
+            let right = try first.followed(by: second.followed(by: third))
+            if start.after(try first.followed(by: second)) != start.after(first).after(second) { failures += 1 }
             if start.after(left) != expected || start.after(right) != expected { failures += 1 }
         }
         #expect(failures == 0, "seed \(seed)")
@@ -70,7 +71,7 @@ struct MergeTests {
         var random = SeededRandom(seed: 5)
         let page = random.bytes(Unit.size)
         let values = [UnitID.page(1), .page(4), .block(0), .block(2, disk: 1)].map {
-            ($0, PackContent.Value(.whole(page)))
+            ($0, PackContent.Value(.whole(Page(page))))
         }
         let first = try Link(
             PackContent(startsAtBase: false, clearsMemory: false, values: Dictionary(uniqueKeysWithValues: values)),
@@ -80,6 +81,96 @@ struct MergeTests {
         let read = try UnpackedPack(merge(first.pack, second.pack, state: []))
         #expect(
             read.entries.map(\.source) == [.whole(page), .new(.page(1)), .new(.page(1)), .new(.page(1))])
+    }
+
+    @Test("a route becomes one pack, which does what all of them do", arguments: 0..<8)
+    func route(seed: UInt64) throws {
+        var random = SeededRandom(seed: 2000 + seed)
+        for _ in 0..<20 {
+            let start = ModelState.base.after(.random(&random))
+            let state = random.bytes(random.number(1..<3000))
+            var links = [try Link(&random, after: nil, parentState: state)]
+            for _ in 0..<random.number(0..<6) {
+                let last = try #require(links.last)
+                links.append(try Link(&random, after: last, parentState: last.state ?? []))
+            }
+            let last = try #require(links.last)
+            let begins = links.lastIndex { $0.content.startsAtBase }
+            let span = try merged(links) { route, sink in
+                try route.writeSpan(deviceState: last.state ?? [], over: state, PackWorkspace(), into: sink)
+            }
+            let read = try UnpackedPack(span, parentState: state)
+            let content = try span.withUnsafeBytes { try PackContent(PackReader($0)) }
+            #expect(start.after(content) == links.reduce(start) { $0.after($1.content) })
+            #expect(read.deviceState == last.state)
+            #expect(read.manifest.parent == links[begins ?? 0].manifest.parent)
+            #expect(read.manifest.parentDigest == links[begins ?? 0].manifest.parentDigest)
+            #expect(read.manifest.digest == last.manifest.digest && read.isWithinBounds)
+        }
+    }
+
+    @Test(
+        "a route from the base becomes the first checkpoint of another VM, with or without its memory", arguments: 0..<8
+    )
+    func keyframe(seed: UInt64) throws {
+        var random = SeededRandom(seed: 3000 + seed)
+        for diskOnly in [false, true] {
+            var content = PackContent.random(&random)
+            content.startsAtBase = true
+            let state = random.bytes(random.number(1..<3000))
+            var links = [try Link(content, after: nil, state: state, parentState: [])]
+            for _ in 0..<random.number(0..<5) {
+                let last = try #require(links.last)
+                links.append(try Link(&random, after: last, parentState: last.state ?? []))
+            }
+            let last = try #require(links.last)
+            var manifest = last.manifest
+            (manifest.vm, manifest.sequence, manifest.parent) = (.random(), Sequence(rawValue: 1), .base)
+            let keyframe = try merged(links, followsState: true) { route, sink in
+                try route.writeKeyframe(as: manifest, diskOnly: diskOnly, PackWorkspace(), into: sink)
+            }
+            let read = try UnpackedPack(keyframe, parentState: [])
+            let written = try keyframe.withUnsafeBytes { try PackContent(PackReader($0)) }
+            let expected = links.reduce(ModelState.base) { $0.after($1.content) }
+            let made = ModelState.base.after(written)
+            for unit in ModelState.all where unit.space != .memory || !diskOnly {
+                #expect(made.content(of: unit) == expected.content(of: unit))
+            }
+            #expect(read.deviceState == (diskOnly ? nil : last.state))
+            #expect(read.manifest.kind == (diskOnly ? .off : last.manifest.kind))
+            #expect(read.manifest.digest.disks == last.manifest.digest.disks)
+            #expect(read.manifest.vm == manifest.vm && read.manifest.isKeyframe)
+        }
+    }
+
+    @Test("a route with a gap, and a keyframe of one that doesn't begin at the base, are refused")
+    func gaps() throws {
+        var random = SeededRandom(seed: 6)
+        let first = try Link(&random, after: nil, parentState: [], mayStartAtBase: false)
+        let second = try Link(&random, after: first, parentState: first.state ?? [], mayStartAtBase: false)
+        let third = try Link(&random, after: second, parentState: second.state ?? [], mayStartAtBase: false)
+        #expect(throws: VMSyncError.self) { try merged([first, third]) { _, _ in } }
+        #expect(throws: VMSyncError.self) {
+            try merged([first, second]) { route, sink in
+                _ = try route.writeKeyframe(as: first.manifest, diskOnly: false, PackWorkspace(), into: sink)
+            }
+        }
+    }
+
+    @discardableResult
+    private func merged<Answer>(
+        _ links: [Link], followsState: Bool = false,
+        _ write: (RouteMerge, @escaping PackWriter.Sink) throws -> Answer
+    ) throws -> [UInt8] {
+        var merged: [UInt8] = []
+        let route = try RouteMerge(in: NSTemporaryDirectory())
+        for link in links {
+            try link.pack.withRawBytes { pack throws(VMSyncError) in
+                try route.append(pack, followsState: followsState)
+            }
+        }
+        _ = try write(route) { merged.append(contentsOf: $0) }
+        return merged
     }
 
     private func merge(_ first: [UInt8], _ second: [UInt8], state: [UInt8]) throws -> [UInt8] {

@@ -36,7 +36,7 @@ struct ModelState: Equatable {
             var content: [UInt8]
             switch value.source {
             case .zero: content = Self.zeros
-            case .whole(let bytes): content = bytes
+            case .whole(let page): content = page.withBytes { Array($0) }
             case .base(let disk, let block): content = Self.baseBlock(disk, block)
             case .parent(let source): content = parent.content(of: source)
             }
@@ -62,7 +62,7 @@ extension PackContent {
     private static func randomSource(_ random: inout SeededRandom) -> Source {
         switch random.number(0..<8) {
         case 0: return .zero
-        case 1, 2: return .whole([UInt8](repeating: UInt8(random.number(1..<6)), count: Unit.size))
+        case 1, 2: return .whole(Page([UInt8](repeating: UInt8(random.number(1..<6)), count: Unit.size)))
         case 3:
             let disk = random.number(0..<2)
             return .base(disk: disk, block: random.number(0..<ModelState.spaces[disk + 1].units))

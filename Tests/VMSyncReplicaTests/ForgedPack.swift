@@ -84,7 +84,7 @@ extension PackContent {
         }
         switch random.number(0..<6) {
         case 0: return Value(.zero, patch)
-        case 1: return Value(.whole(contents[random.number(0..<contents.count)]), patch)
+        case 1: return Value(.whole(Page(contents[random.number(0..<contents.count)])), patch)
         case 2:
             let disk = random.number(0..<2)
             return Value(.base(disk: disk, block: random.number(0..<blocks[disk])), patch)

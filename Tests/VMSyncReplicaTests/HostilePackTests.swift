@@ -92,7 +92,7 @@ struct HostilePackTests {
         let unit = UnitID(.memory, 5)
         let content = PackContent(
             startsAtBase: false, clearsMemory: false,
-            values: [UnitID(.memory, 0): .init(.whole(page(9))), unit: .init(.parent(unit), patch)])
+            values: [UnitID(.memory, 0): .init(.whole(Page(page(9)))), unit: .init(.parent(unit), patch)])
         try expectRefused({ try content.write(to: $0) }, because: "a run leaves its unit")
     }
 
@@ -125,7 +125,7 @@ struct HostilePackTests {
     @Test("sees a change of any byte by the checksum, and takes the pack that was not changed")
     func sealedAgain() throws {
         try withPair(seed: 4) { _, standby, _ in
-            let values: [UnitID: PackContent.Value] = [UnitID(.memory, 5): .init(.whole(page(9)))]
+            let values: [UnitID: PackContent.Value] = [UnitID(.memory, 5): .init(.whole(Page(page(9))))]
             let content = PackContent(startsAtBase: false, clearsMemory: false, values: values)
             let forged = try ForgedPack(content, on: standby)
             var pack = forged.pack

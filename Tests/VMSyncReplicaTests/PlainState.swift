@@ -39,7 +39,7 @@ struct PlainState: Equatable, CustomStringConvertible, CustomReflectable {
             var bytes: [UInt8]
             switch value.source {
             case .zero: bytes = [UInt8](repeating: 0, count: Unit.size)
-            case .whole(let content): bytes = content
+            case .whole(let page): bytes = page.withBytes { Array($0) }
             case .base(_, let block): bytes = Self.unit(block, of: base)
             case .parent(let source): bytes = self.unit(source)
             }

@@ -165,6 +165,67 @@ import VMSyncSecrets
         #expect(chain.memory?.sequence == Sequence(rawValue: 4))
     }
 
+    private func link(
+        from chain: Chain, to end: Signed<Statement>, at sequence: UInt64, by device: DeviceKeys? = nil, vm: VMID? = nil
+    ) throws -> Signed<SpanLink> {
+        let device = device ?? desktop
+        let last = ChainPoint(sequence: Sequence(rawValue: sequence), hash: end.hash)
+        let sum = try #require(ContentHash(rawValue: String(repeating: "c", count: 64)))
+        return try Signed(
+            SpanLink(vm: vm ?? self.vm, device: device.id, first: chain.point, last: last, size: 9, checksum: sum),
+            by: device)
+    }
+
+    @Test("a member's link leads over what lies between, and no other does") func links() throws {
+        let one = try chain(1)
+        var whole = one
+        for sequence in UInt64(2)...9 { try whole.take(try statement(sequence, after: whole), roster) }
+        let end = try statement(10, after: whole, epoch: 1)
+        var short = one
+        try short.take(end, by: try link(from: one, to: end, at: 10), roster)
+        try whole.take(end, roster)
+        #expect(short == whole, "it stands where one stands that has followed all")
+        try short.take(try statement(11, after: whole), roster)
+
+        let stranger = try DeviceKeys(now: 1_700_000_000)
+        let other = try statement(10, after: one)
+        let wrong = [
+            try link(from: one, to: end, at: 10, by: stranger), try link(from: whole, to: end, at: 10),
+            try link(from: one, to: other, at: 10), try link(from: one, to: end, at: 9),
+            try link(from: one, to: end, at: 10, vm: .random()), try link(from: Chain(vm: vm), to: end, at: 10),
+        ]
+        for link in wrong {
+            var refused = one
+            #expect(throws: VMSyncError.self) { try refused.take(end, by: link, roster) }
+            #expect(refused == one)
+        }
+        // Of a device that was revoked no link counts, and what it led to doesn't either if it came too late.
+        var after = roster
+        try after.take(try after.entry(.revoke(desktop.id, heads: [:]), by: laptop))
+        var refused = one
+        #expect(throws: VMSyncError.self) {
+            try refused.take(end, by: try link(from: one, to: end, at: 10), after)
+        }
+        try refused.take(end, by: try link(from: one, to: end, at: 10, by: laptop), after)
+        let forged = try statement(10, after: one, by: desktop)
+        refused = one
+        #expect(throws: VMSyncError.self) {
+            try refused.take(forged, by: try link(from: one, to: forged, at: 10, by: laptop), after)
+        }
+    }
+
+    @Test("a link leads over what was believed before, and at its end must agree with it") func linkMemory() throws {
+        var chain = try chain(1, 2, 3)
+        let last = try #require(chain.point)
+        let next = try statement(4, after: chain)
+        let other = try statement(3, after: try self.chain(1, 2), checksum: "b")
+        chain.restart()
+        #expect(throws: VMSyncError.self) { try chain.take(other, by: try link(from: chain, to: other, at: 3), roster) }
+        #expect(chain.memory == last && chain.point == nil)
+        try chain.take(next, by: try link(from: chain, to: next, at: 4), roster)
+        #expect(chain.isAtMemory && chain.memory != last)
+    }
+
     @Test("who takes over by force says so, and under a higher epoch") func force() throws {
         var chain = try chain(1)
         #expect(isRefused(try statement(2, after: chain, epoch: 1, by: desktop, isForced: true), by: chain))

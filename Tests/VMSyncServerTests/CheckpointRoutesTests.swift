@@ -17,8 +17,8 @@ import VMSyncSecrets
             #expect(record.size == 5_000_001 && record.device == it.laptopID)
             let state = try await it.desktop.vm(vm)
             #expect(state.head == record && state.runState == .active)
-            #expect(try await it.desktop.fetchPack(of: vm, record, bytesMax: 6_000_000) == pack)
-            let small = await failure { _ = try await it.desktop.fetchPack(of: vm, record, bytesMax: 5_000_000) }
+            #expect(try await it.desktop.fetch(record.pack, of: vm, bytesMax: 6_000_000) == pack)
+            let small = await failure { _ = try await it.desktop.fetch(record.pack, of: vm, bytesMax: 5_000_000) }
             #expect(small?.code == .noSpace)
         }
     }
@@ -31,7 +31,7 @@ import VMSyncSecrets
             try Data(buffer: pack).write(to: URL(fileURLWithPath: source))
             let record = try await it.laptopDevice.commit(
                 ServerFixture.offer(1, pack), to: vm, pack: .file(path: source))
-            try await it.desktop.fetchPack(of: vm, record, to: target)
+            try await it.desktop.fetch(record.pack, of: vm, to: target)
             #expect(try Data(contentsOf: URL(fileURLWithPath: target)) == Data(buffer: pack))
             // A file that ends before its announced size ends the commit, and leaves the head.
             let longer = ServerFixture.offer(2, randomBytes(3_000_004))
@@ -249,15 +249,15 @@ import VMSyncSecrets
                 ("bytes=10-", 416, ""), ("bytes=-3", 416, ""), ("bytes=5-4", 416, ""), ("lines=1-", 416, ""),
             ]
             for (range, status, expected) in ranges {
-                var request = HTTPClientRequest(url: "\(it.laptop.url)/api/v1/vms/\(vm)/checkpoints/1/pack")
+                var request = HTTPClientRequest(url: "\(it.laptop.url)/api/v1/vms/\(vm)/packs/0/1")
                 request.headers = ["Range": range]
                 let response = try await it.laptopDevice.http.execute(request, timeout: .seconds(10))
                 let body = String(buffer: try await response.body.collect(upTo: 1000))
                 #expect(Int(response.status.code) == status, "\(range)")
                 if status == 206 { #expect(body == expected, "\(range)") }
             }
-            #expect(try await it.raw("GET", "/vms/\(vm)/checkpoints/2/pack") == RawAnswer(404, "not-found"))
-            #expect(try await it.raw("GET", "/vms/\(vm)/checkpoints/x/pack") == RawAnswer(404, "not-found"))
+            #expect(try await it.raw("GET", "/vms/\(vm)/packs/0/2") == RawAnswer(404, "not-found"))
+            #expect(try await it.raw("GET", "/vms/\(vm)/packs/0/x") == RawAnswer(404, "not-found"))
         }
     }
 
@@ -268,7 +268,7 @@ import VMSyncSecrets
             let file = try #require(files(in: it.folder + "/blobs").first)
             try Data("0123456780".utf8).write(to: URL(fileURLWithPath: "\(it.folder)/blobs/\(file)"))
             #expect(
-                await failure { _ = try await it.desktop.fetchPack(of: vm, record, bytesMax: 100) }?.code == .corrupt)
+                await failure { _ = try await it.desktop.fetch(record.pack, of: vm, bytesMax: 100) }?.code == .corrupt)
         }
     }
 }

@@ -48,7 +48,7 @@ import VMSyncPolicy
         if survives { #expect(there.last == third) }
         let fourth = try await commit(4, packs[3], epoch, vm, laptop)
         for (record, pack) in zip(acknowledged + [third, fourth], packs) {
-            #expect(try await client.fetchPack(of: vm, record, bytesMax: 1 << 20) == pack)
+            #expect(try await client.fetch(record.pack, of: vm, bytesMax: 1 << 20) == pack)
         }
         try await second.kill()
     }
@@ -111,7 +111,7 @@ import VMSyncPolicy
         for _ in 0..<64 { pack.writeImmutableBuffer(piece) }
         let record = try await commit(1, pack, epoch, vm, laptop)
 
-        var parts = client.pack(of: vm, record).makeAsyncIterator()
+        var parts = client.pack(of: vm, record.pack).makeAsyncIterator()
         var fetched = try #require(try await parts.next())
         try await first.kill()
         let port = try ServerAddress(first.url).port

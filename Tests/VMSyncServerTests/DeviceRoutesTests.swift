@@ -74,7 +74,7 @@ import VMSyncServer
             let attempts: [@Sendable () async throws -> Void] = [
                 { _ = try await client.vm(vm) }, { _ = try await client.chunks(of: vm) },
                 { _ = try await client.checkpoints(of: vm) }, { _ = try await client.acquireLease(vm, force: true) },
-                { _ = try await client.fetchPack(of: vm, record, bytesMax: 100) }, { try await client.deleteVM(vm) },
+                { _ = try await client.fetch(record.pack, of: vm, bytesMax: 100) }, { try await client.deleteVM(vm) },
                 { _ = try await client.requestSwitch(vm, to: neighbour.id) },
                 { try await it.commit(2, to: vm, by: neighbour) },
             ]

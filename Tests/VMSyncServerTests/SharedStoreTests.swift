@@ -46,7 +46,7 @@ import VMSyncTestSupport
                 let offer = ServerFixture.offer(sequence, epoch: epoch.rawValue, pack)
                 let record = try await laptop.commit(offer, to: vm, pack: .bytes(pack))
                 try await watcher.until { $0.vms[vm]?.head == record }
-                #expect(try await there.fetchPack(of: vm, record, bytesMax: 10_000_000) == pack)
+                #expect(try await there.fetch(record.pack, of: vm, bytesMax: 10_000_000) == pack)
             }
             // The switch is asked for at one, answered at the other, and done by a commit at the first.
             let id = try await there.requestSwitch(vm, to: desktop.id).id
@@ -111,7 +111,7 @@ import VMSyncTestSupport
             for sequence in 3...4 { records.append(try await commit(sequence, at: same)) }
             #expect(try await there.checkpoints(of: vm) == records)
             for (record, pack) in zip(records, packs) {
-                #expect(try await there.fetchPack(of: vm, record, bytesMax: 1 << 20) == pack)
+                #expect(try await there.fetch(record.pack, of: vm, bytesMax: 1 << 20) == pack)
             }
             try await second.kill()
         }

@@ -45,7 +45,7 @@ extension MetadataStoreContract {
             _ = try await it.acquire(vm, by: laptop)
             let (a, b) = (try await it.addChunk("a", size: 3), try await it.addChunk("b", size: 1))
             try await it.commit(it.offer(1), to: vm, by: laptop, place: .chunks([b.hash, a.hash, a.hash]))
-            let found = try await it.store.checkpoint(of: vm, at: Sequence(rawValue: 1))
+            let found = try await it.store.pack(PackID(.base, Sequence(rawValue: 1)), of: vm)
             #expect(found?.blobs.map(\.id) == [b.blob, a.blob, a.blob])
             #expect(found?.blobs.map(\.size) == [1, 3, 3])
         },

@@ -105,5 +105,5 @@ struct ClockedStore: Sendable {
 
 /// What every `MetadataStore` keeps. An implementation runs all clauses, each on a store of its own.
 enum MetadataStoreContract {
-    static let clauses = accounts + admission + devices + presence + chunks + vms + leases + garbage
+    static let clauses = accounts + admission + devices + presence + chunks + vms + leases + history + shares + garbage
 }

@@ -56,12 +56,13 @@ extension PackNeighbours {
         PackContent(
             startsAtBase: false, clearsMemory: false,
             values: [
-                UnitID(.memory, 0): .init(.whole(page(1))), UnitID(.memory, 1): .init(.zero),
+                UnitID(.memory, 0): .init(.whole(Page(page(1)))), UnitID(.memory, 1): .init(.zero),
                 UnitID(.memory, 2): .init(.parent(UnitID(.memory, 2)), patch(10..<20)),
                 UnitID(.memory, 3): .init(.parent(UnitID(.memory, 0))),
                 UnitID(.memory, 4): .init(.parent(UnitID(.disk(0), 1)), patch(0..<1)),
                 UnitID(.memory, 5): .init(.base(disk: 1, block: 1)),
-                UnitID(.disk(0), 0): .init(.whole(page(1))), UnitID(.disk(0), 1): .init(.parent(UnitID(.disk(0), 1))),
+                UnitID(.disk(0), 0): .init(.whole(Page(page(1)))),
+                UnitID(.disk(0), 1): .init(.parent(UnitID(.disk(0), 1))),
                 UnitID(.disk(0), 2): .init(.parent(UnitID(.memory, 3)), patch(4000..<4096)),
                 UnitID(.disk(1), 0): .init(.base(disk: 0, block: 2), patch(5..<7)), UnitID(.disk(1), 1): .init(.zero),
             ])

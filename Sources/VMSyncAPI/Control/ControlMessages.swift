@@ -13,6 +13,9 @@ package enum ControlPath {
     package static let keyExport = "/key/export"
     package static let keyCheck = "/key/check"
     package static let vms = "/vms"
+    package static let shares = "/shares"
+    package static let revokeShare = "/shares/revoke"
+    package static let open = "/open"
 }
 
 /// `GET /status`

@@ -3,6 +3,7 @@ import Logging
 import NIOPosix
 import Synchronization
 import VMSyncAPI
+import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncSecrets
 
@@ -59,6 +60,12 @@ package final class Account: Sendable {
     /// What is to be encrypted with from now on.
     func newestKey(of subject: KeySubject) throws(VMSyncError) -> SubjectKey {
         try state.withLock { state throws(VMSyncError) in try state.newestKey(of: subject) }
+    }
+
+    /// Whether `digest` is that of a state with the digest `state`, under any generation of the key.
+    func hasKey(of subject: KeySubject, withDigest digest: Data, of state: Hash128) -> Bool {
+        let keys = self.state.withLock { $0.keys[subject].map { Array($0.values) } ?? [] }
+        return keys.contains { Data($0.digest(of: state.description)) == digest }
     }
 
     /// Makes a key and grants it to all devices of the account.

@@ -60,6 +60,18 @@ struct ControlServer {
             let order = try await read(CreateRequest.self, request)
             return stream { progress in try await daemon.create(order, progress: progress) }
         }
+        router.get("shares") { _, _ in try await answer { try await daemon.shares() } }
+        router.post("shares/revoke") { request, _ in
+            let order = try await read(RevokeShareOrder.self, request)
+            return try await answer {
+                try await daemon.client.revokeShare(order.id)
+                return Done()
+            }
+        }
+        router.post("open") { request, _ in
+            let order = try await read(OpenOrder.self, request)
+            return stream { progress in Restored(name: try await daemon.open(order, progress: progress)) }
+        }
         addVerbs(to: router.group("vms/:name"))
         return router
     }
@@ -91,6 +103,7 @@ struct ControlServer {
             let order = try await read(StopRequest.self, request)
             return stream(following: vm) { _ in try await vm.stop(force: order.force) }
         }
+        addHistory(to: group, host)
         group.post("switch") { request, context in
             let vm = try await checked { try await host(context) }
             let order = try await read(SwitchOrder.self, request)
@@ -98,6 +111,48 @@ struct ControlServer {
             return stream(following: vm) { progress in
                 try await daemon.move(vm, to: target, progress: progress)
             }
+        }
+    }
+
+    private func addHistory(
+        to group: RouterGroup<BasicRequestContext>,
+        _ host: @escaping @Sendable (BasicRequestContext) async throws -> VMHost
+    ) {
+        let daemon = daemon
+        group.get("history") { _, context in
+            let vm = try await checked { try await host(context) }
+            return try await answer { try await daemon.history(of: vm) }
+        }
+        group.post("tag") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(TagOrder.self, request)
+            return try await answer { try await daemon.tag(order.checkpoint, of: vm, as: order.tag) }
+        }
+        group.post("restore") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(RestoreOrder.self, request)
+            return stream(following: vm) { progress in
+                if let name = order.newName {
+                    return Restored(name: try await daemon.fork(vm, order, as: name, progress: progress))
+                }
+                try await vm.restore(to: try await daemon.checkpoint(order.checkpoint, of: vm))
+                return Restored(name: vm.name)
+            }
+        }
+        group.post("share") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(ShareOrder.self, request)
+            return stream(following: vm) { progress in try await daemon.share(vm, order, progress: progress) }
+        }
+        group.post("forget") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(ForgetOrder.self, request)
+            return try await answer { try await daemon.forget(order, of: vm) }
+        }
+        group.post("prune") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(PruneRequest.self, request)
+            return try await answer { try await daemon.client.prune(vm.id, isTrial: order.isTrial ?? false) }
         }
     }
 

@@ -129,6 +129,7 @@ extension VMHost {
         link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
         try await noteCommitted(head, outgoing)
+        noteForHistory(sealed)
         replica?.acknowledge(head.sequence)
         noteHead(head)
     }

@@ -17,57 +17,27 @@ extension VMHost {
         headIsInDoubt = chain.memory != nil
     }
 
-    private func saveChain() throws(VMSyncError) { try AtomicFile.write(chain, to: chainPath) }
-
-    /// Follows one statement; once more with a newer list of devices, if it can't be believed by the one that is known.
-    private func follow(_ signed: Signed<Statement>) async throws -> Statement {
-        let before = chain
-        if !chain.canTake(signed, account.roster) { try await account.refresh() }
-        let said = try chain.take(signed, account.roster)
-        if chain != before { try saveChain() }
-        return said
+    /// What is believed, at its beginning: who follows it comes by all that this device knows.
+    var beginningOfChain: Chain {
+        var chain = chain
+        chain.restart()
+        return chain
     }
 
-    /// Follows the statement of `checkpoint`, which comes after what the replica holds.
-    /// - Throws: `corrupt` if it can't be believed, or says something else than the server does.
-    func believe(_ checkpoint: CheckpointRecord) async throws -> Statement {
-        let signed = try Signed<Statement>(bytes: checkpoint.statement)
-        // It was followed before, and the pack didn't come, or couldn't be read.
-        if chain.point != ChainPoint(sequence: checkpoint.sequence, hash: signed.hash), let replica {
-            try await followStatements(to: replica.record.sequence)
-        }
-        let said = try await follow(signed)
-        guard said.sequence == checkpoint.sequence, said.size == checkpoint.size,
-            said.checksum == checkpoint.checksum, said.isOff == (checkpoint.kind == .off)
-        else {
-            throw VMSyncError(
-                .corrupt, "the server says of checkpoint \(checkpoint.sequence) what its device didn't",
-                hint: "the server may have been tampered with; what this device holds is kept")
-        }
-        forgery = nil
-        return said
+    private func saveChain() throws(VMSyncError) { try AtomicFile.write(chain, to: chainPath) }
+
+    /// Takes over a belief that has moved on.
+    func adopt(_ moved: Chain) throws(VMSyncError) {
+        guard moved != chain else { return }
+        chain = moved
+        try saveChain()
     }
 
     /// Brings the chain to where the replica is: it is elsewhere after a replica began again, and after a crash between
     /// a commit and its note.
     func followStatements(to sequence: Sequence) async throws {
-        if chain.point?.sequence ?? .base > sequence { chain.restart() }
-        while let next = try await statements(after: chain.point?.sequence ?? .base, to: sequence) {
-            let before = chain.point
-            for signed in next { _ = try await follow(signed) }
-            guard chain.point != before else { break }
-        }
-        guard chain.point?.sequence ?? .base == sequence else {
-            throw VMSyncError(
-                .corrupt, "the server's history doesn't contain checkpoint \(sequence), which this device holds",
-                hint: "the server may have been tampered with; what this device holds is kept")
-        }
-    }
-
-    private func statements(after: Sequence, to last: Sequence) async throws -> [Signed<Statement>]? {
-        guard after < last else { return nil }
-        let records = try await environment.client.checkpoints(of: id, after: after).filter { $0.sequence <= last }
-        return records.isEmpty ? nil : try records.map { try Signed<Statement>(bytes: $0.statement) }
+        guard chain.point?.sequence ?? .base != sequence else { return }
+        try adopt(try await reader.following(chain, to: sequence))
     }
 
     /// Follows all that the server has, without the packs; part of the one task.
@@ -95,7 +65,7 @@ extension VMHost {
         forgery = nil
     }
 
-    private var mayRun: Bool {
+    var mayRun: Bool {
         chain.isAtMemory && !chain.hasReleased(record.epoch)
             && chain.mayFollow(me, under: record.epoch, isForced: isForced, after: release, account.roster)
     }
@@ -103,7 +73,7 @@ extension VMHost {
     /// Whether a person has said that this device takes the VM over, under the present epoch.
     var isForced: Bool { forcedEpoch == record.epoch || (tenure?.isForced ?? false) && tenure?.epoch == record.epoch }
 
-    private var release: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
+    var release: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
 
     // MARK: What this device says
 
@@ -169,7 +139,13 @@ extension VMHost {
                 .corrupt, "the server has kept something else than checkpoint \(outgoing.said.sequence)",
                 hint: "the server may have been tampered with; what this device holds is kept")
         }
-        _ = try await follow(signed)
+        try chainTakes(signed)
+    }
+
+    /// Follows what this device has said itself.
+    func chainTakes(_ signed: Signed<Statement>) throws(VMSyncError) {
+        try chain.take(signed, account.roster)
+        try saveChain()
     }
 
     /// Whether the server's checkpoint `sequence` is the one that this device has sealed under that number.

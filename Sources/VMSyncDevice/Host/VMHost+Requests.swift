@@ -18,6 +18,8 @@ struct HostRequest {
         /// Press the power button; `force` pulls the plug.
         case stop(force: Bool)
         case suspend
+        /// Make an earlier checkpoint the head.
+        case goBack(to: Sequence)
     }
 
     let kind: Kind
@@ -54,6 +56,15 @@ extension VMHost {
     package func suspendVM() async throws {
         try requireRunning()
         try await ask(.suspend)
+    }
+
+    /// Makes the state of an earlier checkpoint the head; the VM must run nowhere.
+    package func restore(to sequence: Sequence) async throws {
+        guard record.holder == nil else {
+            throw VMSyncError(
+                .wrongState, "\(name) runs, so it can't go back", hint: "vmsync suspend \(name), then once more")
+        }
+        try await ask(.goBack(to: sequence))
     }
 
     /// Up to where the VM's history is known to be what its devices have signed.
@@ -118,13 +129,15 @@ extension VMHost {
             }
         case .suspend:
             try await suspend()
+        case .goBack(let target):
+            try await goBack(to: target)
         }
     }
 
     private func isFulfilled(_ kind: HostRequest.Kind) -> Bool {
         switch kind {
         case .start: machineState == .running
-        case .follow: true
+        case .follow, .goBack: true
         case .stop, .suspend: machineState == .none && tenure == nil
         }
     }

@@ -28,59 +28,90 @@ extension VMHost {
         try saveTenure(nil)
     }
 
-    /// Fetches the next pack and applies it. A pack that is damaged is fetched again.
+    /// Fetches the next pack of the route to the head and applies it. A pack that is damaged is fetched again.
     func fetchAndApply() async throws {
-        guard let replica else { return }
-        var watch = Stopwatch()
-        guard let checkpoint = try await checkpointRecord(after: replica.record.sequence) else {
-            throw VMSyncError(.notFound, "the server has no checkpoint after \(replica.record.sequence) of this VM")
+        guard let replica, let head = record.head else { return }
+        do {
+            guard let next = try await nextPack(to: head.sequence, replica) else { return }
+            try await fetchAndApply(next, replica)
+        } catch {
+            // It may have been pruned meanwhile, or the history may be another one.
+            itinerary = []
+            throw error
         }
-        let sequence = checkpoint.sequence
-        let said = try await believe(checkpoint)
-        let encrypted = replica.inboxPath(sequence) + ".encrypted"
-        try await environment.client.fetchPack(of: id, checkpoint, to: encrypted)
-        watch.lap("fetch")
-        let key = try await decrypt(encrypted, into: replica.inboxPath(sequence), said)
-        watch.lap("decrypt")
-        if record.holder == environment.me.id { try Fault.point("arrival-fetched") }
-        try replica.applyInbox(sequence)
-        guard Data(key.digest(of: replica.record.digest.combined.description)) == said.digest else {
-            try replica.markDamaged("checkpoint \(sequence) isn't the state that its device has signed")
-            throw VMSyncError(.corrupt, "checkpoint \(sequence) isn't the state that its device has signed")
-        }
-        watch.lap("apply")
-        if record.holder == environment.me.id { try Fault.point("arrival-applied") }
-        arrivalSteps = watch.steps
         showCatchUp()
         if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .ready {
             await followApproach(of: pending.id)
         }
     }
 
-    /// - Returns: the key that it needed.
-    /// - Throws: `unauthorized` if this device doesn't have it.
-    private func decrypt(_ encrypted: String, into path: String, _ said: Statement) async throws -> SubjectKey {
-        defer { AtomicFile.remove(encrypted) }
-        let subject = KeySubject.vm(id)
-        let generation = try PackCipher.generation(of: encrypted)
-        if !account.hasKey(of: subject, generation) { try await account.refresh() }
-        let key = try account.key(of: subject, generation)
-        try PackCipher.decrypt(encrypted, into: path, key, .pack(id, said.sequence))
-        return key
+    /// Fetches `pack`, which follows what the replica holds, and applies it.
+    func fetchAndApply(_ pack: PackID, _ replica: Replica) async throws {
+        var watch = Stopwatch()
+        let sequence = pack.last
+        if chain.point?.sequence ?? .base != sequence { try await followStatements(to: pack.first) }
+        let believed = try await reader.believe(pack, after: chain)
+        try adopt(believed.chain)
+        forgery = nil
+        let fetched = try await reader.fetch(believed, to: replica.inboxPath(sequence) + ".encrypted")
+        watch.lap("fetch")
+        try fetched.decrypt(into: replica.inboxPath(sequence))
+        watch.lap("decrypt")
+        if record.holder == me { try Fault.point("arrival-fetched") }
+        try replica.applyInbox(sequence)
+        guard account.hasKey(of: .vm(id), withDigest: believed.said.digest, of: replica.record.digest.combined) else {
+            try replica.markDamaged("checkpoint \(sequence) isn't the state that its device has signed")
+            throw VMSyncError(.corrupt, "checkpoint \(sequence) isn't the state that its device has signed")
+        }
+        keepEnd(of: sequence, basis: pack.first)
+        watch.lap("apply")
+        if record.holder == me { try Fault.point("arrival-applied") }
+        arrivalSteps = watch.steps
     }
 
-    /// The checkpoint that follows `sequence`; numbers may be missing between the two.
-    private func checkpointRecord(after sequence: Sequence) async throws -> CheckpointRecord? {
-        if let head = record.head, head.sequence == sequence.next { return head }
-        if let known = upcoming.first(where: { $0.sequence > sequence }) { return known }
-        upcoming = try await environment.client.checkpoints(of: id, after: sequence)
-        return upcoming.first
+    /// The next pack on the way from what the replica holds to `target`; nil if it had to begin again first.
+    func nextPack(to target: Sequence, _ replica: Replica) async throws -> PackID? {
+        let here = replica.record.sequence
+        if let next = itinerary.first(where: { $0.id.first == here }), next.id.last <= target { return next.id }
+        itinerary = try await plan(from: here, to: target)
+        guard let first = itinerary.first else {
+            throw VMSyncError(
+                .corrupt, "the server has no way to checkpoint \(target) of this VM",
+                hint: "it was damaged, or tampered with; what this device holds is kept")
+        }
+        if first.id.first == here { return first.id }
+        logger.notice("beginning again from the base image, which is the shorter way to checkpoint \(target)")
+        await discardMachine()
+        try replica.reset()
+        return nil
     }
 
-    private func showCatchUp() {
-        let left = upcoming.filter { $0.sequence > replica?.record.sequence ?? .base }
+    /// From the replica, or from the base if that is cheaper.
+    private func plan(from here: Sequence, to target: Sequence) async throws -> [OutlinePack] {
+        if let head = record.head, head.sequence == target, head.basis == here { return [head.outlinePack] }
+        if target.rawValue - min(here, target).rawValue <= SpanLadder.width, let own = try await ownPacks(here, target)
+        {
+            return own
+        }
+        let outline = try await reader.outline()
+        return (outline.route(to: target, from: [here, .base]) ?? []).compactMap { outline.pack($0) }
+    }
+
+    /// The packs that came with the checkpoints between, if there are no others and they make one way.
+    private func ownPacks(_ here: Sequence, _ target: Sequence) async throws -> [OutlinePack]? {
+        let records = try await reader.records(after: here).filter { $0.sequence <= target }
+        var end = here
+        for record in records {
+            guard record.basis == end else { return nil }
+            end = record.sequence
+        }
+        return end == target ? records.map(\.outlinePack) : nil
+    }
+
+    func showCatchUp() {
+        let left = itinerary.filter { $0.id.first >= replica?.record.sequence ?? .base }
         let step = StepProgress(
-            step: "fetching \(left.count) checkpoints", done: 0, total: left.reduce(0) { $0 + $1.size })
+            step: "fetching \(left.count) packs", done: 0, total: left.reduce(0) { $0 + $1.size })
         progress.withLock { $0 = left.count > 1 ? step : nil }
     }
 

@@ -95,8 +95,11 @@ package actor VMHost {
     var saved: (sequence: Sequence, at: ContinuousClock.Instant)?
     /// What fetching and applying the last pack took, for the report of a switch.
     var arrivalSteps: [String: Double] = [:]
-    /// Checkpoints between the replica and the head, while it catches up.
-    var upcoming: [CheckpointRecord] = []
+    nonisolated let reader: HistoryReader
+    var maker: SpanMaker?
+    var spanMaking: Task<Void, Never>?
+    /// The packs on the way from the replica to the head, while it catches up.
+    var itinerary: [OutlinePack] = []
     /// Of the switch for which this device, as source, makes checkpoints early, so that the last one is small.
     var approach: SwitchApproach?
 
@@ -115,6 +118,7 @@ package actor VMHost {
         self.environment = environment
         self.thread = thread
         paths = environment.folders.machine(record.id)
+        reader = HistoryReader(vm: record.id, client: environment.client, account: environment.account)
         var logger = environment.logger
         logger[metadataKey: "vm"] = "\(description.name)"
         self.logger = logger
@@ -332,6 +336,7 @@ package actor VMHost {
 
     private func close() async {
         // Let go of first: that its events end now must not pass for its own end.
+        spanMaking?.cancel()
         let released = machine
         machine = nil
         await released?.release()

@@ -38,6 +38,8 @@ extension MachinePaths {
     package var outbox: String { state + "/outbox" }
     /// Checkpoints sealed here that the VM went on without.
     package var forks: String { state + "/forks" }
+    /// What the next spans of the VM's history are made with.
+    package var history: String { state + "/history" }
     /// Packs fetched and not yet applied whole.
     package var inbox: String { state + "/inbox" }
     /// Device state of checkpoint `sequence`; worth nothing without the RAM, so it lies beside it. Each checkpoint has a

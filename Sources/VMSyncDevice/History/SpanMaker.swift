@@ -1,0 +1,166 @@
+import Foundation
+import Logging
+import NIOPosix
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncReplica
+import VMSyncSecrets
+
+/// Makes the spans of a VM, beside the one task that everything else of it is done in: they are for those who come later, and
+/// nothing waits for them. (docs/protocol/history.md, "Spans")
+actor SpanMaker {
+    private let vm: VMID
+    private let folder: HistoryFolder
+    private let client: SyncClient
+    private let account: Account
+    private let reader: HistoryReader
+    private let logger: Logger
+    private var outline = HistoryOutline()
+    private var isBusy = false
+
+    /// A link that carries so many bytes a second isn't bothered by spans.
+    private static let fastLink = 1e6
+    /// Of what a slower one could carry meanwhile, this part may go into spans.
+    private static let linkShare = 0.1
+    /// Merged packs have been seen to take as little as this of what they took one by one.
+    private static let mergedShare = 0.1
+    /// Packs that are fetched for the sake of one span: those that another device has made since it was the active one.
+    private static let fetchedMax = 3 * Int(SpanLadder.width)
+    /// zstd's level: a span is made once and fetched seldom, on a device on which a guest runs.
+    private static let level: Int32 = 3
+
+    init(
+        vm: VMID, folder: HistoryFolder, client: SyncClient, account: Account, reader: HistoryReader, logger: Logger
+    ) {
+        self.vm = vm
+        self.folder = folder
+        self.client = client
+        self.account = account
+        self.reader = reader
+        self.logger = logger
+    }
+
+    /// Makes what is due at a checkpoint that this device has committed. What can't be made is left out.
+    /// - Parameters:
+    ///   - end: is kept in the folder.
+    ///   - goodput: bytes that the link carries in a second; nil if that isn't known.
+    func make(to end: Sequence, goodput: Double?, interval: Duration) async {
+        guard !isBusy else { return }
+        isBusy = true
+        defer { isBusy = false }
+        do {
+            try await refreshOutline()
+            for due in outline.dueSpans(to: end) {
+                let seconds = Double(end.rawValue - due.id.first.rawValue) * interval.seconds
+                let isSlow = goodput ?? .infinity < Self.fastLink
+                try await make(due, budget: isSlow ? (goodput ?? 0) * seconds * Self.linkShare : .infinity)
+            }
+            dropWhatIsOld()
+        } catch {
+            logger.warning("no span to checkpoint \(end): \(VMSyncError(error).message)")
+        }
+    }
+
+    private func refreshOutline() async throws {
+        if outline.head == nil {
+            outline = try await reader.outline()
+        } else {
+            outline.append(try await client.history(of: vm, after: outline.head?.sequence ?? .base))
+        }
+    }
+
+    /// - Parameter budget: bytes that it may have.
+    private func make(_ due: HistoryOutline.DueSpan, budget: Double) async throws {
+        guard let last = folder.end(due.id.last) else { throw VMSyncError(.notFound, "its end isn't known here") }
+        let first = due.id.first == .base ? nil : folder.end(due.id.first)
+        guard first != nil || due.id.first == .base else {
+            return logger.debug("no span \(due.id): its beginning isn't known here")
+        }
+        guard Double(outline.bytes(of: due.route)) * Self.mergedShare <= budget,
+            due.route.count(where: { !folder.has($0) }) <= Self.fetchedMax
+        else { return logger.info("no span \(due.id): it would take too much of the link") }
+        try await fetchMissing(of: due.route)
+        let plain = "\(folder.path)/\(due.id).new"
+        defer { AtomicFile.remove(plain) }
+        let key = try account.newestKey(of: .vm(vm))
+        let written = try await NIOThreadPool.singleton.runIfActive { [vm, folder] in
+            try Self.merge(due, folder, state: last.deviceState, parentState: first?.deviceState ?? [], into: plain)
+            return try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .span(vm, due.id.first, due.id.last))
+        }
+        defer { AtomicFile.remove(plain + ".encrypted") }
+        guard Double(written.size) <= budget else {
+            return logger.info("no span \(due.id): with \(written.size) bytes it would take too much of the link")
+        }
+        let link = SpanLink(
+            vm: vm, device: account.keys.id, first: first?.end.point, last: last.end.point, size: written.size,
+            checksum: written.checksum)
+        let offer = SpanOffer(
+            id: due.id, size: written.size, checksum: written.checksum, link: try Signed(link, by: account.keys).bytes)
+        let added = try await client.add(offer, to: vm, pack: .file(path: plain + ".encrypted"))
+        outline = HistoryOutline(
+            checkpoints: outline.checkpoints,
+            packs: outline.packs + [OutlinePack(added.id, size: added.size, isSpan: true)])
+        // The next rung is merged of it.
+        if rename(plain, folder.packPath(due.id)) != 0 { logger.debug("span \(due.id) isn't kept here") }
+        logger.info("made span \(due.id)", metadata: ["bytes": "\(written.size)", "packs": "\(due.route.count)"])
+    }
+
+    /// Fetches the packs that aren't here. What they say is signed over, so each must be what a device has said.
+    private func fetchMissing(of route: [PackID]) async throws {
+        var chain = Chain(vm: vm)
+        for id in route where !folder.has(id) {
+            let believed = try await reader.believe(id, after: chain)
+            chain = believed.chain
+            let path = folder.packPath(id)
+            let fetched = try await reader.fetch(believed, to: path + ".encrypted")
+            try await NIOThreadPool.singleton.runIfActive {
+                try fetched.decrypt(into: path + ".new")
+                guard rename(path + ".new", path) == 0 else { throw VMSyncError.system("rename", path: path) }
+            }
+        }
+    }
+
+    private static func merge(
+        _ due: HistoryOutline.DueSpan, _ folder: HistoryFolder, state: [UInt8], parentState: [UInt8],
+        into path: String
+    ) throws(VMSyncError) {
+        let route = try RouteMerge(in: folder.path)
+        for id in due.route {
+            do throws(VMSyncError) {
+                try MappedFile.with(folder.packPath(id)) { pack throws(VMSyncError) in
+                    try route.append(pack, followsState: false)
+                }
+            } catch {
+                // A power loss may have left a part; the next time it is fetched.
+                AtomicFile.remove(folder.packPath(id))
+                throw error
+            }
+        }
+        let workspace = PackWorkspace()
+        workspace.level = { _ in level }
+        let file = try PackFile(path: path)
+        _ = try route.writeSpan(deviceState: state, over: parentState, workspace, into: file.write)
+    }
+
+    /// A span may begin at the ends of those that are there, the newest ones of each rung, and is merged of those that begin
+    /// there.
+    private func dropWhatIsOld() {
+        guard let head = outline.head else { return }
+        let spans = outline.packs.filter(\.isSpan).map(\.id)
+        let ends = Set(spans.map(\.last)).sorted()
+        var needed: Set<Sequence> = [head.sequence]
+        for rung in SpanLadder.rungs {
+            // The first end of the present block and of the one before: the next span of this rung begins at one of them.
+            let block = SpanLadder.block(head.sequence, rung)
+            for wanted in [block, block - min(1, block)] {
+                if let first = ends.first(where: { SpanLadder.block($0, rung) == wanted }) { needed.insert(first) }
+            }
+        }
+        if let newest = ends.last { needed.insert(newest) }
+        folder.keepEnds(needed)
+        let oldest = needed.min() ?? .base
+        folder.keepPacks(after: ends.last ?? .base, Set(spans.filter { $0.first >= oldest || $0.first == .base }))
+    }
+}

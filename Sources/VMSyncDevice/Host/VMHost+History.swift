@@ -1,0 +1,120 @@
+import Foundation
+import VMSyncAPI
+import VMSyncCheckpoint
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncReplica
+import VMSyncSecrets
+
+/// What is done for the VM's history: ends of spans are kept, and the VM goes back. (docs/protocol/history.md)
+extension VMHost {
+    /// Keeps what a span to, or from, the checkpoint that the replica holds is made with, if it begins a block.
+    /// - Returns: whether it does.
+    @discardableResult
+    func keepEnd(of sequence: Sequence, basis: Sequence) -> Bool {
+        guard SpanLadder.rung(of: sequence, basis: basis) > 0, let replica, replica.record.sequence == sequence,
+            let point = chain.point, point.sequence == sequence
+        else { return false }
+        do {
+            try historyFolder().keep(point, deviceState: try replica.deviceState())
+            return true
+        } catch {
+            logger.warning("no span will begin or end at checkpoint \(sequence): \(error.message)")
+            return false
+        }
+    }
+
+    /// The server has a checkpoint that was made here. Its pack is kept for the next span, and the span is made, beside
+    /// everything else.
+    func noteForHistory(_ sealed: SealedCheckpoint) {
+        do {
+            try historyFolder().keep(PackID(sealed.parent, sealed.sequence), from: sealed.packPath)
+        } catch {
+            logger.debug("\(error.message)")
+        }
+        guard keepEnd(of: sealed.sequence, basis: sealed.parent), let maker = try? spanMaker() else { return }
+        let (goodput, interval) = (link.goodput, environment.checkpointInterval)
+        spanMaking = Task { await maker.make(to: sealed.sequence, goodput: goodput, interval: interval) }
+    }
+
+    private func historyFolder() throws(VMSyncError) -> HistoryFolder { try HistoryFolder(paths.history) }
+
+    private func spanMaker() throws(VMSyncError) -> SpanMaker {
+        if let maker { return maker }
+        let made = SpanMaker(
+            vm: id, folder: try historyFolder(), client: environment.client, account: account, reader: reader,
+            logger: logger)
+        maker = made
+        return made
+    }
+
+    // MARK: Going back
+
+    /// Makes the state of checkpoint `target` the head, as a new checkpoint; part of the one task. The VM is suspended
+    /// afterwards, or off if it was then.
+    ///
+    /// Order: the lease → the chain at the head, by which this device has the right → the replica at `target` → the commit,
+    /// which frees the lease → the replica at the new head. Killed in between, nothing has changed but that this device holds
+    /// the lease, and may start the VM or go back again.
+    func goBack(to target: Sequence) async throws {
+        guard let replica else { throw VMSyncError(.wrongState, "nothing of \(name) is on this device yet") }
+        guard let found = try await reader.outline().checkpoint(target), !found.isForgotten else {
+            throw VMSyncError(
+                .notFound, "\(name) has no checkpoint \(target) to go back to", hint: "vmsync history \(name)")
+        }
+        let epoch = try await environment.client.acquireLease(id)
+        do {
+            try await refreshRecord()
+            guard let head = record.head, record.epoch == epoch else {
+                throw VMSyncError(.fenced, "the VM went elsewhere meanwhile", hint: "vmsync status \(name)")
+            }
+            await discardMachine()
+            while replica.record.sequence != target || replica.record.damage != nil {
+                if replica.record.damage != nil { try replica.reset() }
+                if let next = try await nextPack(to: target, replica) { try await fetchAndApply(next, replica) }
+                showCatchUp()
+            }
+            try await followStatements(to: head.sequence)
+            guard mayRun else {
+                throw VMSyncError(
+                    .unauthorized,
+                    "the server gave \(name) to this device, but the one that had it last did not give it",
+                    hint: "if that device is lost: vmsync start \(name) --force")
+            }
+            try await commitReturn(replica, after: head, epoch)
+        } catch {
+            // If the server doesn't answer, the lease stays here until the VM is started, or goes back.
+            try? await environment.client.releaseLease(id, epoch: epoch)
+            throw error
+        }
+        itinerary = []
+        try await refreshRecord()
+    }
+
+    private func commitReturn(_ replica: Replica, after head: CheckpointRecord, _ epoch: Epoch) async throws {
+        let sequence = head.sequence.next
+        let header = CheckpointHeader(
+            kind: replica.record.kind, epoch: epoch, device: me, created: Date().timeIntervalSince1970,
+            qemu: replica.record.qemu ?? "")
+        let plain = replica.inboxPath(sequence)
+        try replica.writeReturn(as: sequence, header: header, to: plain)
+        let key = try account.newestKey(of: .vm(id))
+        let written = try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .pack(id, sequence))
+        defer { AtomicFile.remove(plain + ".encrypted") }
+        let isFree = chain.mayFollow(me, under: epoch, after: nil, account.roster)
+        let said = Statement(
+            vm: id, device: me, sequence: sequence, parent: chain.point, basis: replica.record.sequence, epoch: epoch,
+            release: isFree ? nil : release, isOff: replica.record.kind == .off, size: written.size,
+            checksum: written.checksum, digest: Data(key.digest(of: replica.record.digest.combined.description)),
+            then: .release)
+        let signed = try Signed(said, by: account.keys)
+        let offer = CommitOffer(
+            epoch: epoch, sequence: sequence, parent: head.sequence, basis: replica.record.sequence,
+            kind: said.isOff ? .off : .live, size: written.size, checksum: written.checksum, statement: signed.bytes,
+            then: .release)
+        let committed = try await environment.client.commit(offer, to: id, pack: .file(path: plain + ".encrypted"))
+        try chainTakes(signed)
+        noteHead(committed)
+        try replica.applyInbox(sequence)
+    }
+}
