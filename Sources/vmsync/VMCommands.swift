@@ -114,6 +114,9 @@ struct StatusCommand: AsyncParsableCommand {
         }
         if let machine = vm.machine {
             Output.line("  QEMU \(machine.state), \(machine.accelerator), memory tracking: \(machine.tracking)")
+            if let clock = machine.clock {
+                Output.line(String(format: "  the guest's clock was set, and is %.3f s off", clock.skewSeconds))
+            }
         }
         if let problem = vm.problem {
             Output.line("  problem: \(problem.message)" + (problem.hint.map { "\n    next: \($0)" } ?? ""))

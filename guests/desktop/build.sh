@@ -18,7 +18,8 @@ readonly FILESYSTEM_ID=0d9e1d6c-2c55-4b0e-9a53-5b9d0f5c7a11
 readonly TO_INSTALL="geany"
 
 # The system; X with one driver for all screens; a window manager; the programs of the sessions. No recommendations.
-readonly SYSTEM="systemd-sysv dbus dbus-daemon udev kmod iproute2 ifupdown isc-dhcp-client sudo less nano wget socat procps"
+readonly SYSTEM="systemd-sysv dbus dbus-daemon udev kmod iproute2 ifupdown isc-dhcp-client sudo less nano wget socat procps \
+qemu-guest-agent"
 readonly SCREEN="xserver-xorg-core xserver-xorg-input-libinput xinit x11-xserver-utils xfonts-base fonts-dejavu-core \
 fonts-liberation icewm xterm adwaita-icon-theme librsvg2-common"
 readonly PROGRAMS="netsurf-gtk mpv audacious alsa-utils sox ffmpeg gimp abiword mousepad gcc libc6-dev make bc"
@@ -27,7 +28,7 @@ readonly BUILD_ONLY="xz-utils libx11-dev bison flex libelf-dev"
 
 # Loaded by the initrd, in this order, then by udev as devices are found.
 readonly BOOT_MODULES="virtio_pci virtio_blk crc32c_generic ext4"
-readonly MODULES="virtio_net virtio_input virtio_rng virtio_balloon evdev button bochs snd_hda_intel \
+readonly MODULES="virtio_net virtio_input virtio_rng virtio_balloon virtio_console evdev button bochs snd_hda_intel \
 snd_hda_codec_generic snd_seq_dummy af_packet autofs4 fuse crc32c_intel"
 
 # MARK: packages

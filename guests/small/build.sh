@@ -15,16 +15,19 @@ export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH
 readonly DISK_MEGABYTES=256   # room for tests that write; the file is sparse
 readonly JOURNAL_MEGABYTES=4  # the least ext4 takes: a journal that wraps early keeps the set of changed blocks small
 readonly FILESYSTEM_ID=6f0f64a5-5b0c-4b44-8a05-76d2c3a2c0de  # fixed, so that equal inputs give an equal image
-readonly MODULES="virtio_pci virtio_blk virtio_net virtio_input virtio_rng virtio_balloon evdev"
+readonly MODULES="virtio_pci virtio_blk virtio_net virtio_input virtio_rng virtio_balloon virtio_console evdev"
+# The guest agent, and the packages of the libraries that it needs.
+readonly AGENT_PACKAGES="qemu-guest-agent libc6 libglib2.0-0 libpcre2-8-0 libnuma1 libudev1 liburing2"
+readonly AGENT_LIBRARIES="libc libm libglib-2.0 libgmodule-2.0 libpcre2-8 libnuma libudev liburing"
 
 # The facts that differ between the two architectures.
 choose_architecture() {
     case "$ARCH" in
         x86_64)
-            DEBIAN_ARCH=amd64 CONSOLE=ttyS0 MACHINE=pc-q35-7.2 CPU=Nehalem
+            DEBIAN_ARCH=amd64 CONSOLE=ttyS0 MACHINE=pc-q35-7.2 CPU=Nehalem LOADER=lib64/ld-linux-x86-64.so.2
             EXTRA_MODULES=button ;;  # the ACPI power button
         aarch64)
-            DEBIAN_ARCH=arm64 CONSOLE=ttyAMA0 MACHINE=virt-7.2 CPU=cortex-a72
+            DEBIAN_ARCH=arm64 CONSOLE=ttyAMA0 MACHINE=virt-7.2 CPU=cortex-a72 LOADER=lib/ld-linux-aarch64.so.1
             EXTRA_MODULES= ;;  # the witness reads the power button's GPIO line itself
         *) die "unknown architecture '$ARCH' (x86_64 or aarch64)" ;;
     esac
@@ -60,7 +63,9 @@ private_apt() {
 
 # Leaves the verified packages in $CACHE/debs. Checksums are written last: they mark the set as whole.
 fetch_packages() {
-    if (cd "$CACHE/debs" 2>/dev/null && sha256sum --quiet --check SHA256SUMS) 2>/dev/null; then
+    local names="busybox-static musl-dev linux-libc-dev $AGENT_PACKAGES"
+    if [ "$(cat "$CACHE/debs/names" 2>/dev/null)" = "$names" ] \
+        && (cd "$CACHE/debs" && sha256sum --quiet --check SHA256SUMS) 2>/dev/null; then
         say "packages are in the cache"
         return
     fi
@@ -73,9 +78,9 @@ fetch_packages() {
     kernel=$(private_apt apt-cache show --no-all-versions "linux-image-cloud-$DEBIAN_ARCH" \
         | sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p')
     [ -n "$kernel" ] || die "this machine's apt sources offer no linux-image-cloud-$DEBIAN_ARCH (Debian 12 is needed)"
-    say "fetching $kernel, busybox, musl"
-    (cd "$CACHE/debs" \
-        && private_apt apt-get download "$kernel" busybox-static musl-dev linux-libc-dev \
+    say "fetching $kernel, busybox, musl, the guest agent"
+    # shellcheck disable=SC2086 # a list of names
+    (cd "$CACHE/debs" && private_apt apt-get download "$kernel" $names && echo "$names" > names \
         && sha256sum ./*.deb > SHA256SUMS.new && mv SHA256SUMS.new SHA256SUMS)
 }
 
@@ -117,11 +122,26 @@ build_initrd() {
 
 # MARK: the root disk
 
+# add_agent ROOT: the one dynamic program of the guest, with its loader and libraries.
+add_agent() {
+    local packages=$WORK/packages library
+    mkdir -p "$1/lib" "$1/$(dirname "$LOADER")"
+    cp "$packages/usr/sbin/qemu-ga" "$1/sbin/"
+    cp -L "$packages/$LOADER" "$1/$LOADER"
+    for library in $AGENT_LIBRARIES; do
+        cp -L "$packages"/{,usr/}lib/"$ARCH"-linux-gnu/"$library".so.[0-9] "$1/lib/" 2> /dev/null \
+            || [ -n "$(find "$1/lib" -name "$library.so.*")" ] || die "no package holds $library"
+    done
+    # With it the agent sets the hardware clock too.
+    ln -s ../bin/busybox "$1/sbin/hwclock"
+}
+
 build_disk() {
     say "making the root disk"
     local root=$WORK/root disk=$WORK/out/disk.raw
     mkdir -p "$root"/{sbin,etc,proc,sys,dev,tmp,var,root}
     add_busybox "$root" "$WORK/packages/bin/busybox"
+    add_agent "$root"
     cp "$WORK/witness" "$root/sbin/"
     install -m 755 "$HERE/root-rc.sh" "$root/etc/rc"
     echo "root:x:0:0:root:/root:/bin/sh" > "$root/etc/passwd"

@@ -75,6 +75,24 @@ package struct VMStatus: Sendable, Codable {
     }
 }
 
+/// A guest's clock, as it was set after the guest had stood still.
+package struct GuestClock: Sendable, Codable, Hashable {
+    /// How far it was ahead of the device's then.
+    package var skewSeconds: Double
+    /// After the guest went on.
+    package var setAfterSeconds: Double
+
+    package init(skewSeconds: Double, setAfterSeconds: Double) {
+        self.skewSeconds = skewSeconds
+        self.setAfterSeconds = setAfterSeconds
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case skewSeconds = "skew_seconds"
+        case setAfterSeconds = "set_after_seconds"
+    }
+}
+
 /// The QEMU of a VM on this device.
 package struct MachineStatus: Sendable, Codable, Hashable {
     /// `running`, `waiting` for device state, `held` in a departure, `shutDown`, `died`.
@@ -87,10 +105,12 @@ package struct MachineStatus: Sendable, Codable, Hashable {
     package var vncSocket: String
     package var consoleLog: String
     package var pid: Int32
+    /// Nil if it wasn't set since the guest went on here.
+    package var clock: GuestClock?
 
     package init(
         state: String, accelerator: String, tracking: String, trackingProblem: String?, vncSocket: String,
-        consoleLog: String, pid: Int32
+        consoleLog: String, pid: Int32, clock: GuestClock?
     ) {
         self.state = state
         self.accelerator = accelerator
@@ -99,10 +119,11 @@ package struct MachineStatus: Sendable, Codable, Hashable {
         self.vncSocket = vncSocket
         self.consoleLog = consoleLog
         self.pid = pid
+        self.clock = clock
     }
 
     enum CodingKeys: String, CodingKey {
-        case state, accelerator, tracking, pid
+        case state, accelerator, tracking, pid, clock
         case trackingProblem = "tracking_problem"
         case vncSocket = "vnc_socket"
         case consoleLog = "console_log"

@@ -89,6 +89,7 @@ extension VMHost {
             if tenure.departure == nil { try await found.resume() }
             machineState = tenure.departure == nil ? .running : .held
         }
+        if machineState == .running { listenToAgent() }
         logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
     }
 
@@ -141,6 +142,8 @@ extension VMHost {
     private func machineDidEnd(_ which: Machine) {
         guard which === machine else { return }
         machine = nil
+        agent = nil
+        clock = nil
         tracker = nil
         if machineState == .running || machineState == .held {
             machineState = guestShutDown ? .shutDown : .died
@@ -204,6 +207,8 @@ extension VMHost {
     func discardMachine() async {
         let ending = machine
         machine = nil
+        agent = nil
+        clock = nil
         tracker = nil
         trackerIsCurrent = false
         machineState = .none

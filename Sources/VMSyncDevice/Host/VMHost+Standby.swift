@@ -177,6 +177,7 @@ extension VMHost {
         try Fault.point("before-activation")
         var watch = Stopwatch()
         var mayHaveRun = false
+        let isArriving = record.lastSwitch.map { $0.to == me && $0.state == .moved } ?? false
         // Records come while this waits; what was judged is what is done.
         let epoch: Epoch
         let isForced: Bool
@@ -205,6 +206,7 @@ extension VMHost {
         }
         machineState = .running
         nextCheckpoint = .now + environment.checkpointInterval
+        if replica.record.kind == .live { wakeGuest(pullsCable: !isArriving) } else { listenToAgent() }
         try Fault.point("after-continue")
         await reportArrival(watch.steps)
     }

@@ -76,6 +76,6 @@ extension VMHost {
         return MachineStatus(
             state: "\(machineState)", accelerator: Accelerator.choose(for: description.machine.architecture).rawValue,
             tracking: (tracker == nil ? TrackingMethod.compare : .pagemap).rawValue, trackingProblem: trackingProblem,
-            vncSocket: paths.vnc, consoleLog: paths.consoleLog, pid: machine.process.pid)
+            vncSocket: paths.vnc, consoleLog: paths.consoleLog, pid: machine.process.pid, clock: clock)
     }
 }

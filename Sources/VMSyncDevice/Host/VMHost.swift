@@ -69,6 +69,10 @@ package actor VMHost {
     var machineState = DeviceSituation.Machine.none
     var isDiverged = false
     var guestShutDown = false
+    var agent: GuestAgent?
+    /// Of the guest since it went on here; nil until it was set.
+    var clock: GuestClock?
+    var waking: Task<Void, Never>?
     var tracker: DirtyTracker?
     var trackingProblem: String?
     /// Whether the tracker was armed at the checkpoint that the replica holds.
@@ -337,6 +341,7 @@ package actor VMHost {
     private func close() async {
         // Let go of first: that its events end now must not pass for its own end.
         spanMaking?.cancel()
+        waking?.cancel()
         let released = machine
         machine = nil
         await released?.release()

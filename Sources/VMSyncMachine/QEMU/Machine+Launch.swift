@@ -40,7 +40,8 @@ extension Machine {
                 hint: "vmsync daemon stop, then: vmsync status")
         }
         for stale in [
-            paths.qmp, paths.vnc, paths.console, paths.stateIn, paths.pidFile, paths.ramwatchReport, paths.qemuLog,
+            paths.qmp, paths.vnc, paths.console, paths.agent, paths.stateIn, paths.pidFile, paths.ramwatchReport,
+            paths.qemuLog,
         ] {
             try? FileManager.default.removeItem(atPath: stale)
         }

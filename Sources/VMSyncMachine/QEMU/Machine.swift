@@ -47,6 +47,14 @@ package final class Machine: Sendable {
         try await during("pressing the power button") { _ = try await self.qmp.execute(QMPSystemPowerdown()) }
     }
 
+    /// Pulls the guest's network cable, and puts it back: the guest asks for its address anew. A guest without a card, or that
+    /// ends meanwhile, is none the worse for it.
+    package func pullCable(for time: Duration) async {
+        guard (try? await qmp.execute(QMPSetLink(QEMUArguments.network, up: false))) != nil else { return }
+        try? await Task.sleep(for: time)
+        _ = try? await qmp.execute(QMPSetLink(QEMUArguments.network, up: true))
+    }
+
     /// Ends QEMU: first politely, then by signal; returns when the process is gone.
     package func end() async {
         _ = try? await qmp.execute(QMPQuit(), timeout: .seconds(2))

@@ -19,6 +19,7 @@ package struct MachinePaths: Sendable, Hashable {
     package var vnc: String { run + "/vnc" }
     package var console: String { run + "/console" }
     package var disks: String { run + "/disks" }
+    package var agent: String { run + "/agent" }
     package var stateOut: String { run + "/state-out" }
     package var stateIn: String { run + "/state-in" }
     package var pidFile: String { run + "/pid" }

@@ -50,7 +50,11 @@ package struct QEMUArguments: Sendable {
         static let disks = 8
         /// Behind the last disk.
         static let sound = disks + Limits.disksMax
+        static let agent = sound + 1
     }
+
+    /// The network, as QMP calls it.
+    static let network = "net"
 
     package static func make(
         _ definition: MachineDefinition, name: String, paths: MachinePaths, accelerator: Accelerator, role: Role,
@@ -105,14 +109,15 @@ package struct QEMUArguments: Sendable {
 
     private static func devices(_ definition: MachineDefinition, _ paths: MachinePaths) -> [String] {
         var arguments = [
-            "-netdev", "user,id=net", "-device",
-            "virtio-net-pci,\(legacy),netdev=net,mac=\(definition.macAddress),romfile=,addr=\(Slot.network)",
+            "-netdev", "user,id=\(network)", "-device",
+            "virtio-net-pci,\(legacy),netdev=\(network),mac=\(definition.macAddress),romfile=,addr=\(Slot.network)",
             "-device", "virtio-tablet-pci,addr=\(Slot.tablet)",
             "-device", "virtio-rng-pci,\(legacy),addr=\(Slot.random)",
             // Memory that the guest has freed becomes a hole of the RAM file: it costs the host and a checkpoint nothing.
             "-device", "virtio-balloon-pci,\(legacy),free-page-reporting=on,addr=\(Slot.balloon)",
             "-vnc", "unix:\(value(paths.vnc))",
         ]
+        arguments += agent(paths)
         switch definition.architecture {
         case .x86_64:
             // No keyboard of virtio: a PC has one in any case, and a second would take 0.85 ms of each pause to save.
@@ -124,6 +129,15 @@ package struct QEMUArguments: Sendable {
             arguments += ["-device", "virtio-keyboard-pci,addr=\(Slot.keyboard)"]
         }
         return arguments
+    }
+
+    /// A line to the guest's agent, if it has one. No more ports than that: each takes room in the device state.
+    private static func agent(_ paths: MachinePaths) -> [String] {
+        [
+            "-device", "virtio-serial-pci,\(legacy),max_ports=2,addr=0x\(String(Slot.agent, radix: 16))",
+            "-chardev", "socket,id=agent,path=\(value(paths.agent)),server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        ]
     }
 
     /// Played to nobody and recorded from silence, at the pace of real time: what is heard on one device would have to
