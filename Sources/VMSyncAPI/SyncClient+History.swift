@@ -54,6 +54,12 @@ extension SyncClient {
                 timeout: Self.transferTimeout))
     }
 
+    /// Removes a pack that is of no use.
+    /// - Throws: `wrongState` if no other route leads to the head or a listed checkpoint.
+    package func removePack(_ id: PackID, of vm: VMID) async throws {
+        try await tell(.DELETE, "/vms/\(vm)/packs/\(id.first)/\(id.last)")
+    }
+
     /// Gives a span that is there another link.
     package func setLink(_ link: Data, of span: PackID, of vm: VMID) async throws {
         try await put(link, at: "/vms/\(vm)/packs/\(span.first)/\(span.last)/link")

@@ -1,8 +1,8 @@
 import Foundation
-import NIOPosix
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncMachine
 import VMSyncPolicy
 import VMSyncSecrets
 
@@ -48,7 +48,14 @@ extension Daemon {
     /// - Parameter tag: nil takes it off.
     func tag(_ reference: String, of host: VMHost, as tag: String?) async throws -> Sequence {
         let sequence = try await checkpoint(reference, of: host)
-        let checked = try tag.map { tag throws(VMSyncError) in try Name.checked(tag, of: "checkpoint") }
+        let checked = try tag.map { tag throws(VMSyncError) in
+            guard tag != "latest", !tag.allSatisfy(\.isNumber) else {
+                throw VMSyncError(
+                    .invalidInput, "\"\(tag)\" would be taken for another checkpoint",
+                    hint: "a tag is no number, and not \"latest\"")
+            }
+            return try Name.checked(tag, of: "checkpoint")
+        }
         let encrypted = try checked.map { tag throws(VMSyncError) in
             Data(try account.encrypt(Array(tag.utf8), .tag(host.id, sequence), of: .vm(host.id)))
         }
@@ -61,8 +68,8 @@ extension Daemon {
     func forget(_ order: ForgetOrder, of host: VMHost) async throws -> PruneReport {
         try order.rules.validate()
         let outline = try await host.reader.outline()
-        // Times are the server's; those of its newest checkpoint can't be far from now, whatever this device's clock says.
-        let now = max(.now, outline.head?.created ?? .now)
+        // All times are the server's, whatever this device's clock says.
+        let now = try await client.checkHealth()
         return try await client.forget(
             outline.forgotten(by: order.rules, at: now, .current), of: host.id, isTrial: order.isTrial)
     }
@@ -79,7 +86,7 @@ extension Daemon {
         }
         let fork = Fork(
             reader: host.reader, origin: host.description, target: try await checkpoint(order.checkpoint, of: host),
-            diskOnly: order.diskOnly, folder: "\(folders.state)/forks/\(Identifier.random())")
+            diskOnly: order.diskOnly, folder: "\(folders.forks)/\(Identifier.random())")
         defer { AtomicFile.remove(fork.folder) }
         var description = host.description
         (description.name, description.machine) = (name, fork.machine)
@@ -97,13 +104,22 @@ extension Daemon {
     ) async throws {
         let id = keyframe.manifest.vm
         try await account.makeKey(of: .vm(id))
+        let key = try account.newestKey(of: .vm(id))
+        let written = try await LongWork.pool.runIfActive {
+            try PackCipher.encrypt(
+                keyframe.path, into: keyframe.encryptedPath, key, .pack(id, keyframe.manifest.sequence))
+        }
+        // All that takes long comes before there is a VM.
+        if written.size > UInt64(APILimits.wholePackBytesMax) {
+            _ = try await client.sendChunks(.file(path: keyframe.encryptedPath), size: written.size)
+        }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         _ = try await client.createVM(
             id, description: Data(try account.encrypt(encoder.encode(description), .vm(id), of: .vm(id))),
             chunks: chunks)
         do {
-            try await commitFirst(keyframe)
+            try await commitFirst(keyframe, written, key)
         } catch {
             // Without its state it would be a VM that boots from the base image.
             try? await client.deleteVM(id)
@@ -113,13 +129,11 @@ extension Daemon {
     }
 
     /// Commits the first checkpoint of a VM that was never active, and leaves it free.
-    private nonisolated func commitFirst(_ keyframe: Keyframe) async throws {
-        let (plain, manifest, id) = (keyframe.path, keyframe.manifest, keyframe.manifest.vm)
+    private nonisolated func commitFirst(
+        _ keyframe: Keyframe, _ written: PackCipher.Written, _ key: SubjectKey
+    ) async throws {
+        let (manifest, id) = (keyframe.manifest, keyframe.manifest.vm)
         let epoch = try await client.acquireLease(id)
-        let key = try account.newestKey(of: .vm(id))
-        let written = try await NIOThreadPool.singleton.runIfActive {
-            try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .pack(id, manifest.sequence))
-        }
         let said = Statement(
             vm: id, device: account.keys.id, sequence: manifest.sequence, parent: nil, epoch: epoch,
             isOff: manifest.kind == .off, size: written.size, checksum: written.checksum,
@@ -129,7 +143,7 @@ extension Daemon {
             size: written.size, checksum: written.checksum, statement: try Signed(said, by: account.keys).bytes,
             then: .release)
         do {
-            _ = try await client.commit(offer, to: id, pack: .file(path: plain + ".encrypted"))
+            _ = try await client.commit(offer, to: id, pack: .file(path: keyframe.encryptedPath))
         } catch {
             try? await client.releaseLease(id, epoch: epoch)
             throw error

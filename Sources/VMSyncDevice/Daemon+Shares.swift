@@ -1,8 +1,8 @@
 import Foundation
-import NIOPosix
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncMachine
 import VMSyncPolicy
 import VMSyncSecrets
 
@@ -13,6 +13,10 @@ extension Daemon {
         _ host: VMHost, _ order: ShareOrder, progress: @escaping ProgressHandler
     ) async throws -> Shared {
         let now = try await client.checkHealth()
+        guard order.lifetime <= ShareRecord.lifetimeMax.seconds, order.start ?? 0 <= ShareRecord.lifetimeMax.seconds
+        else {
+            throw VMSyncError(.invalidInput, "a share begins within 30 days, and lasts 30 days at most")
+        }
         let start = order.start.map { now + .milliseconds(Int64($0 * 1000)) } ?? now
         let terms = ShareTerms(
             id: .random(), start: start.wholeSeconds,
@@ -22,7 +26,7 @@ extension Daemon {
         try ShareRecord(share: terms, vm: host.id, device: account.keys.id, created: now).validate()
         let fork = Fork(
             reader: host.reader, origin: host.description, target: try await checkpoint(order.checkpoint, of: host),
-            diskOnly: order.diskOnly, folder: "\(folders.state)/forks/\(terms.id)")
+            diskOnly: order.diskOnly, folder: "\(folders.forks)/\(terms.id)")
         defer { AtomicFile.remove(fork.folder) }
         // Of no VM that there is: who gets it learns nothing of this one.
         let keyframe = try await fork.writeKeyframe(
@@ -31,7 +35,7 @@ extension Daemon {
         let link = ShareLink(
             server: try ServerAddress("\(client.url)/#\(environment.me.serverID)"), terms: terms, key: .random())
         let encrypted = keyframe.path + ".encrypted"
-        let written = try await NIOThreadPool.singleton.runIfActive {
+        let written = try await LongWork.pool.runIfActive {
             try PackCipher.encrypt(keyframe.path, into: encrypted, link.key.subjectKey, .sharedPack(terms.id.rawValue))
         }
         progress(StepProgress(step: "sending \(ByteCount(written.size))"))
@@ -73,14 +77,14 @@ extension Daemon {
         if let obstacle = environment.capabilities.reasonAgainst(description.machine, savedBy: nil) { throw obstacle }
         description.name = try await freeName(order.name, like: description.name)
         description.machine = description.machine.another
-        let folder = "\(folders.state)/forks/\(Identifier.random())"
+        let folder = "\(folders.forks)/\(Identifier.random())"
         defer { AtomicFile.remove(folder) }
-        try await NIOThreadPool.singleton.runIfActive { try AtomicFile.makeFolder(folder) }
+        try await LongWork.pool.runIfActive { try AtomicFile.makeFolder(folder) }
         try await client.fetch(state, to: folder + "/encrypted") { done in
             progress(StepProgress(step: "fetching \(description.name)", done: done, total: state.size))
         }
         let manifest = Manifest.first(of: .random(), by: account.keys.id, description.machine)
-        let keyframe = try await NIOThreadPool.singleton.runIfActive {
+        let keyframe = try await LongWork.pool.runIfActive {
             try PackCipher.decrypt(
                 folder + "/encrypted", into: folder + "/shared", link.key.subjectKey, .sharedPack(id))
             return try Fork.merge([folder + "/shared"], in: folder, as: manifest, diskOnly: false)

@@ -40,6 +40,8 @@ package enum DaemonService {
         try folders.make()
         let lock = try ProcessLock(path: folders.lock)
         defer { lock.release() }
+        // States on their way into other VMs, of a daemon that was killed in the middle of it.
+        AtomicFile.remove(folders.forks)
         let identity = try DeviceIdentity.load(folders)
         guard let keys = try DeviceKeys.load(folders) else {
             throw VMSyncError(

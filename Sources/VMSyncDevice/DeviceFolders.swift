@@ -12,6 +12,8 @@ import VMSyncMachine
 package struct DeviceFolders: Sendable, Hashable {
     /// What survives a power loss.
     package let state: String
+    /// States on their way into another VM; nothing of it outlives the daemon.
+    var forks: String { state + "/forks" }
     /// Sockets. Short, because a socket's path has at most 107 bytes.
     package let run: String
     /// Guest memory: on a tmpfs.

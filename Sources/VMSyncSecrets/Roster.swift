@@ -56,8 +56,8 @@ package struct Roster: Sendable, Hashable {
 
     /// A device that was a member.
     package struct Revoked: Sendable, Hashable {
-        let identity: PublicIdentity
-        let heads: [VMID: ChainPoint]
+        package let identity: PublicIdentity
+        package let heads: [VMID: ChainPoint]
     }
 
     /// Of the keys that were changed by revocations.

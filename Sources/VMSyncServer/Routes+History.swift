@@ -40,6 +40,10 @@ extension Routes {
             let offer = try CommitHeaders.span(packID(context), size: size) { header($0, of: request) }
             return try json(try await service.add(offer, to: context.named("vm"), by: context.caller(), pack: pack))
         }
+        group.delete { _, context in
+            try await service.removePack(packID(context), of: context.named("vm"), by: context.caller())
+            return noContent
+        }
         group.put("link") { request, context in
             let link = Data(buffer: try await request.body.collect(upTo: APILimits.statementBytesMax))
             try await service.setLink(link, of: packID(context), of: context.named("vm"), by: context.caller())

@@ -57,6 +57,11 @@ extension SyncService {
             NewPack(id: offer.id, size: offer.size, checksum: offer.checksum, link: offer.link, place: place), of: vm)
     }
 
+    func removePack(_ id: PackID, of vm: VMID, by caller: Caller) async throws {
+        _ = try await stored(vm, for: caller)
+        try await blobs.remove(try await metadata.removePack(id, of: vm))
+    }
+
     func setLink(_ link: Data, of span: PackID, of vm: VMID, by caller: Caller) async throws {
         _ = try await stored(vm, for: caller)
         guard let known = try await metadata.pack(span, of: vm) else {

@@ -154,6 +154,11 @@ package protocol MetadataStore: Sendable {
     /// Up to `limit` spans that end after `sequence`, in order.
     func spans(of vm: VMID, after sequence: Sequence, limit: Int) async throws -> [SpanRecord]
 
+    /// Removes a pack that is of no use, such as one whose bytes are damaged.
+    /// - Returns: the blobs that held it, which are garbage now.
+    /// - Throws: `wrongState` if no other route leads to the head or a listed checkpoint.
+    func removePack(_ id: PackID, of vm: VMID) async throws -> [BlobID]
+
     /// A pack, and where its bytes are.
     func pack(_ id: PackID, of vm: VMID) async throws -> StoredPack?
 

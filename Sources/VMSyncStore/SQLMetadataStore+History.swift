@@ -80,6 +80,17 @@ extension SQLMetadataStore {
         }
     }
 
+    package func removePack(_ id: PackID, of vm: VMID) async throws -> [BlobID] {
+        try await engine.transaction(.write) { transaction in
+            let outline = try Self.outline(of: vm, after: .base, limit: .max, transaction)
+            guard outline.removing([id]).unreachable.isEmpty else {
+                throw VMSyncError(
+                    .wrongState, "without pack \(id) no route leads to some checkpoints", hint: "vmsync repair")
+            }
+            return try Self.remove(id, of: vm, transaction)
+        }
+    }
+
     /// - Returns: the blobs that nothing names any more.
     private static func remove(
         _ pack: PackID, of vm: VMID, _ transaction: any SQLTransaction

@@ -198,11 +198,13 @@ struct PruneCommand: AsyncParsableCommand {
 /// "90m", "12h", "7d".
 struct TimeSpan: ExpressibleByArgument {
     let seconds: Double
+    /// A hundred years.
+    private static let longest = 100 * 366 * 86_400.0
 
     init?(argument: String) {
         let units: [Character: Double] = ["s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
         guard let unit = argument.last.flatMap({ units[$0] }), let number = Double(argument.dropLast()), number >= 0,
-            number.isFinite
+            number * unit <= Self.longest
         else { return nil }
         seconds = number * unit
     }

@@ -99,9 +99,21 @@ extension EndToEnd {
                 #expect(spans.map { $0.last.rawValue / 100 }.prefix(2) == [1, 2])
                 #expect(spans[0].first == .base && spans[1].first == spans[0].last)
 
-                // What nothing needs goes, and as much as was said.
+                // A pack in the middle of a block is damaged on the server's disk: what only it leads to is lost, and no more.
                 try await trial.tell("A", "suspend", Done())
                 try stage.readTape()
+                try await Self.damage(pack: 150, trial)
+                #expect(try await Self.check(readsData: false, trial).problems.isEmpty)
+                let found = try await Self.check(readsData: true, trial)
+                #expect(found.damaged.map(\.last.rawValue) == [150] && found.problems.count == 1)
+                #expect(found.plan?.lost.map(\.rawValue) == Array(150...199) && found.plan?.losesHead == false)
+                _ = try await trial.control("A") {
+                    try await $0.run("/vms/work/repair", Done(), as: CheckReport.self)
+                }
+                let mended = try await Self.check(readsData: true, trial)
+                #expect(mended.problems.isEmpty && mended.checkpoints == found.checkpoints - 50)
+
+                // What nothing needs goes, and as much as was said.
                 let stored = try Self.bytesStored(trial)
                 let rules = Retention(last: 3)
                 for isTrial in [true, false] {
@@ -109,7 +121,7 @@ extension EndToEnd {
                         try await $0.post(
                             "/vms/work/forget", ForgetOrder(rules: rules, isTrial: isTrial), as: PruneReport.self)
                     }
-                    #expect(report.sequences.count > 200 && report.packs > 90)
+                    #expect(report.sequences.count > 150 && report.packs > 90)
                     #expect(try Self.bytesStored(trial) == stored)
                 }
                 let said = try await Self.prune(trial, isTrial: true)
@@ -160,6 +172,25 @@ extension EndToEnd {
 
         private static func history(_ trial: Trial, on device: String = "A") async throws -> [HistoryEntry] {
             try await trial.control(device) { try await $0.get("/vms/work/history", as: [HistoryEntry].self) }
+        }
+
+        private static func check(readsData: Bool, _ trial: Trial) async throws -> CheckReport {
+            try await trial.control("A") {
+                try await $0.run("/vms/work/check", CheckOrder(readsData: readsData), as: CheckReport.self)
+            }
+        }
+
+        /// Changes a byte of the pack that came with a checkpoint.
+        private static func damage(pack: Int, _ trial: Trial) async throws {
+            let blob = try await DatabaseQueue(path: trial.serverFolder + "/server.sqlite").read { database in
+                try String.fetchOne(
+                    database, sql: "SELECT blob FROM pack WHERE last = ? AND link IS NULL", arguments: [pack])
+            }
+            let name = try #require(blob)
+            let path = "\(trial.serverFolder)/blobs/\(name.prefix(2))/\(name)"
+            var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+            bytes[bytes.count / 2] ^= 1
+            try bytes.write(to: URL(fileURLWithPath: path))
         }
 
         private static func prune(_ trial: Trial, isTrial: Bool) async throws -> PruneReport {

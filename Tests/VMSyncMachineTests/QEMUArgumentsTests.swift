@@ -40,7 +40,7 @@ struct QEMUArgumentsTests {
             let places = devices.flatMap { parts($0).filter { $0.hasPrefix("addr=") } }
             #expect(Set(places).count == devices.count)
             // A PC has its keyboard elsewhere.
-            #expect(devices.count == Limits.disksMax + (architecture == .x86_64 ? 6 : 7))
+            #expect(devices.count == Limits.disksMax + (architecture == .x86_64 ? 7 : 8))
             // QEMU reads a slot as hexadecimal, with or without "0x".
             let slots = places.map { Int($0.dropFirst(5).replacing("0x", with: ""), radix: 16) ?? 99 }
             #expect(Set(slots).count == devices.count)

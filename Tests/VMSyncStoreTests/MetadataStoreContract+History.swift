@@ -120,6 +120,18 @@ extension MetadataStoreContract {
             it.clock.advance(by: .seconds(60))
             #expect(try await it.store.doom(markedFor: .seconds(60), limit: 9) == [packs[0]])
         },
+        Clause("a pack is removed only if nothing depends on it") { it async throws -> Void in
+            let (vm, _, packs) = try await it.vmWithHistory(3)
+            func id(_ first: UInt64, _ last: UInt64) -> PackID {
+                PackID(Sequence(rawValue: first), Sequence(rawValue: last))
+            }
+            #expect(await code { _ = try await it.store.removePack(id(1, 2), of: vm) } == .wrongState)
+            _ = try await it.store.addSpan(it.span(0, 2), of: vm)
+            #expect(try await it.store.removePack(id(1, 2), of: vm) == [packs[1]])
+            #expect(try await it.store.pack(id(1, 2), of: vm) == nil)
+            #expect(await code { _ = try await it.store.removePack(id(0, 2), of: vm) } == .wrongState)
+            #expect(try await it.store.outline(of: vm, after: .base, limit: 9).checkpoints.count == 3)
+        },
         Clause("the chunks of a span that is pruned go, but for those of others") { it async throws -> Void in
             let chunks = [try await it.addChunk("base", size: 3), try await it.addChunk("own", size: 4)]
             _ = try await it.join("first")

@@ -70,6 +70,31 @@ package struct RestoreOrder: Sendable, Codable {
     }
 }
 
+/// `POST /vms/NAME/check`
+package struct CheckOrder: Sendable, Codable {
+    /// Whether all bytes are fetched and checked.
+    package let readsData: Bool
+    package init(readsData: Bool) { self.readsData = readsData }
+
+    enum CodingKeys: String, CodingKey { case readsData = "read_data" }
+}
+
+/// What a check has found.
+package struct CheckReport: Sendable, Codable {
+    /// On the list.
+    package var checkpoints: Int
+    /// On the routes to them.
+    package var packs = 0
+    package var bytes: UInt64 = 0
+    /// In a person's words; empty if all is well.
+    package var problems: [String] = []
+    package var damaged: [PackID] = []
+    /// What a repair does about it.
+    package var plan: RepairPlan?
+
+    package init(checkpoints: Int) { self.checkpoints = checkpoints }
+}
+
 /// What a restore has led to.
 package struct Restored: Sendable, Codable {
     package let name: String

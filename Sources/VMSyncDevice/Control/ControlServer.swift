@@ -139,6 +139,17 @@ struct ControlServer {
                 return Restored(name: vm.name)
             }
         }
+        group.post("check") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(CheckOrder.self, request)
+            return stream(following: vm) { progress in
+                try await daemon.check(vm, readsData: order.readsData, progress: progress)
+            }
+        }
+        group.post("repair") { _, context in
+            let vm = try await checked { try await host(context) }
+            return stream(following: vm) { progress in try await daemon.repair(vm, progress: progress) }
+        }
         group.post("share") { request, context in
             let vm = try await checked { try await host(context) }
             let order = try await read(ShareOrder.self, request)

@@ -3,6 +3,7 @@ import NIOPosix
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncMachine
 import VMSyncPolicy
 import VMSyncReplica
 import VMSyncSecrets
@@ -11,6 +12,7 @@ import VMSyncSecrets
 struct Keyframe: Sendable {
     let path: String
     let manifest: Manifest
+    var encryptedPath: String { path + ".encrypted" }
 }
 
 extension MachineDefinition {
@@ -57,12 +59,12 @@ struct Fork: Sendable {
             chain = believed.chain
             let path = "\(folder)/\(id).pack"
             let fetched = try await reader.fetch(believed, to: path + ".encrypted")
-            try await NIOThreadPool.singleton.runIfActive { try fetched.decrypt(into: path) }
+            try await LongWork.pool.runIfActive { try fetched.decrypt(into: path) }
             packs.append(path)
             done += believed.reference.size
         }
         progress(StepProgress(step: "making one pack of \(route.count)"))
-        return try await NIOThreadPool.singleton.runIfActive { [folder, diskOnly, packs] in
+        return try await LongWork.pool.runIfActive { [folder, diskOnly, packs] in
             try Self.merge(packs, in: folder, as: manifest, diskOnly: diskOnly)
         }
     }

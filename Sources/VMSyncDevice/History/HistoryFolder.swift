@@ -82,6 +82,29 @@ struct HistoryFolder: Sendable {
         return (end, state)
     }
 
+    /// Drops all ends but the newest, and the first of the present block and of the one before of each rung: the next spans
+    /// begin there.
+    func keepFirstEnds() {
+        let ends = names.filter { $0.hasSuffix(".end") }.compactMap { UInt64($0.dropLast(".end".count)) }.sorted()
+            .map { Sequence(rawValue: $0) }
+        guard let newest = ends.last else { return }
+        var needed: Set<Sequence> = [newest]
+        for rung in SpanLadder.rungs {
+            let block = SpanLadder.block(newest, rung)
+            for wanted in [block, block - min(1, block)] {
+                if let first = ends.first(where: { SpanLadder.block($0, rung) == wanted }) { needed.insert(first) }
+            }
+        }
+        keepEnds(needed)
+    }
+
+    /// Drops what an earlier daemon was in the middle of.
+    func tidy() {
+        for name in names where [".new", ".encrypted"].contains(where: name.hasSuffix) {
+            AtomicFile.remove("\(path)/\(name)")
+        }
+    }
+
     /// Drops all ends but these.
     func keepEnds(_ needed: Set<Sequence>) {
         for name in names where name.hasSuffix(".end") {

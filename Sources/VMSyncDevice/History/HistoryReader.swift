@@ -1,6 +1,7 @@
 import Foundation
 import NIOPosix
 import VMSyncAPI
+import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncPolicy
 import VMSyncSecrets
@@ -41,6 +42,9 @@ actor HistoryReader {
         }
         return found
     }
+
+    /// What the server has told of a checkpoint by itself needn't be asked for.
+    func learn(_ record: CheckpointRecord) { records[record.sequence] = record }
 
     /// Up to a hundred checkpoints after `sequence`, in order.
     func records(after sequence: Sequence) async throws -> [CheckpointRecord] {
@@ -119,6 +123,37 @@ actor HistoryReader {
     }
 
     /// - Throws: `corrupt` unless a device of the account vouches for just these bytes.
+    /// What a pack must be, by what a device has signed of it, wherever in the chain that stands.
+    /// - Throws: `corrupt`.
+    func reference(_ pack: PackID) async throws -> PackReference {
+        let record = try await record(pack.last)
+        guard record.basis == pack.first else {
+            let span = try await vouchedSpan(pack)
+            let said = try signedByMember(Signed<SpanLink>(bytes: span.link), { $0.device }, of: pack.last)
+            guard said.vm == vm, said.size == span.size, said.checksum == span.checksum else {
+                throw Self.otherThanSaid(pack.last)
+            }
+            return span.pack
+        }
+        let said = try signedByMember(Signed<Statement>(bytes: record.statement), { $0.device }, of: pack.last)
+        guard said.vm == vm, said.sequence == pack.last, said.size == record.size, said.checksum == record.checksum
+        else {
+            throw Self.otherThanSaid(pack.last)
+        }
+        return record.pack
+    }
+
+    private func signedByMember<Content: SignedContent>(
+        _ signed: Signed<Content>, _ device: (Content) -> DeviceID, of sequence: Sequence
+    ) throws -> Content {
+        let said = try signed.read()
+        let roster = account.roster
+        guard let signer = roster.members[device(said)] ?? roster.revoked[device(said)]?.identity,
+            signed.isSigned(by: signer)
+        else { throw Self.otherThanSaid(sequence) }
+        return said
+    }
+
     private func check(_ span: SpanRecord, leadsTo chain: Chain) throws {
         let link = try Signed<SpanLink>(bytes: span.link)
         let said = try link.read()
@@ -236,13 +271,29 @@ actor HistoryReader {
     /// Fetches a pack into the file `path`.
     /// - Throws: `unauthorized` if this device doesn't have the key.
     func fetch(_ pack: BelievedPack, to path: String) async throws -> FetchedPack {
-        try await client.fetch(pack.reference, of: vm, to: path)
+        try await fetch(pack.reference, isSpan: pack.isSpan, to: path)
+    }
+
+    private func fetch(_ pack: PackReference, isSpan: Bool, to path: String) async throws -> FetchedPack {
+        try await client.fetch(pack, of: vm, to: path)
         let subject = KeySubject.vm(vm)
-        let id = pack.reference.id
+        let id = pack.id
         let generation = try await NIOThreadPool.singleton.runIfActive { try PackCipher.generation(of: path) }
         if !account.hasKey(of: subject, generation) { try await account.refresh() }
         return FetchedPack(
             path: path, key: try account.key(of: subject, generation),
-            purpose: pack.isSpan ? .span(vm, id.first, id.last) : .pack(vm, id.last))
+            purpose: isSpan ? .span(vm, id.first, id.last) : .pack(vm, id.last))
+    }
+
+    /// Fetches a pack as a check does: everything about it is looked at, and nothing stays.
+    /// - Throws: `corrupt`, `notFound` if it is damaged, or gone.
+    func tryOut(_ pack: OutlinePack, in folder: String) async throws {
+        let path = "\(folder)/\(pack.id)"
+        defer { AtomicFile.remove(path) }
+        let fetched = try await fetch(try await reference(pack.id), isSpan: pack.isSpan, to: path + ".encrypted")
+        try await NIOThreadPool.singleton.runIfActive {
+            try fetched.decrypt(into: path)
+            try MappedFile.with(path) { bytes throws(VMSyncError) in _ = try PackReader(bytes) }
+        }
     }
 }

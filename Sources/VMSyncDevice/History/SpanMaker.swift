@@ -1,9 +1,9 @@
 import Foundation
 import Logging
-import NIOPosix
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncMachine
 import VMSyncPolicy
 import VMSyncReplica
 import VMSyncSecrets
@@ -49,7 +49,10 @@ actor SpanMaker {
     func make(to end: Sequence, goodput: Double?, interval: Duration) async {
         guard !isBusy else { return }
         isBusy = true
-        defer { isBusy = false }
+        defer {
+            dropWhatIsOld()
+            isBusy = false
+        }
         do {
             try await refreshOutline()
             for due in outline.dueSpans(to: end) {
@@ -57,8 +60,9 @@ actor SpanMaker {
                 let isSlow = goodput ?? .infinity < Self.fastLink
                 try await make(due, budget: isSlow ? (goodput ?? 0) * seconds * Self.linkShare : .infinity)
             }
-            dropWhatIsOld()
         } catch {
+            // It may have been pruned meanwhile.
+            outline = HistoryOutline()
             logger.warning("no span to checkpoint \(end): \(VMSyncError(error).message)")
         }
     }
@@ -68,6 +72,7 @@ actor SpanMaker {
             outline = try await reader.outline()
         } else {
             outline.append(try await client.history(of: vm, after: outline.head?.sequence ?? .base))
+            if !outline.isConsistent { outline = try await reader.outline() }
         }
     }
 
@@ -85,8 +90,10 @@ actor SpanMaker {
         let plain = "\(folder.path)/\(due.id).new"
         defer { AtomicFile.remove(plain) }
         let key = try account.newestKey(of: .vm(vm))
-        let written = try await NIOThreadPool.singleton.runIfActive { [vm, folder] in
-            try Self.merge(due, folder, state: last.deviceState, parentState: first?.deviceState ?? [], into: plain)
+        let written = try await LongWork.pool.runIfActive { [vm, folder] in
+            let parentState = first?.deviceState ?? []
+            try Self.merge(due, folder, state: last.deviceState, parentState: parentState, into: plain)
+            try Self.tryOut(plain, parentState: parentState)
             return try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .span(vm, due.id.first, due.id.last))
         }
         defer { AtomicFile.remove(plain + ".encrypted") }
@@ -115,7 +122,7 @@ actor SpanMaker {
             chain = believed.chain
             let path = folder.packPath(id)
             let fetched = try await reader.fetch(believed, to: path + ".encrypted")
-            try await NIOThreadPool.singleton.runIfActive {
+            try await LongWork.pool.runIfActive {
                 try fetched.decrypt(into: path + ".new")
                 guard rename(path + ".new", path) == 0 else { throw VMSyncError.system("rename", path: path) }
             }
@@ -142,6 +149,16 @@ actor SpanMaker {
         workspace.level = { _ in level }
         let file = try PackFile(path: path)
         _ = try route.writeSpan(deviceState: state, over: parentState, workspace, into: file.write)
+    }
+
+    /// What is signed must be whole: a power loss may have left a torn device state.
+    private static func tryOut(_ span: String, parentState: [UInt8]) throws(VMSyncError) {
+        try MappedFile.with(span) { bytes throws(VMSyncError) in
+            let reader = try PackReader(bytes)
+            try (reader.manifest.isKeyframe ? [] : parentState).withRawBytes { state throws(VMSyncError) in
+                _ = try reader.validate(parentDeviceState: state)
+            }
+        }
     }
 
     /// A span may begin at the ends of those that are there, the newest ones of each rung, and is merged of those that begin

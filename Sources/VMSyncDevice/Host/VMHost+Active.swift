@@ -300,6 +300,7 @@ extension VMHost {
         }
         try await machine.resume()
         machineState = .running
+        wakeGuest(pullsCable: false)
     }
 
     private func note(_ made: Made, sending: [String: Double]) {

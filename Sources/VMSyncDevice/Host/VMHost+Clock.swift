@@ -31,7 +31,8 @@ extension VMHost {
         let agent = agent
         clock = nil
         waking = Task {
-            if pullsCable { await machine.pullCable(for: Self.cableOut) }
+            // An earlier daemon may have ended while it was out.
+            if pullsCable { await machine.pullCable(for: Self.cableOut) } else { await machine.plugCable() }
             guard let agent else { return }
             await setClock(by: agent)
         }

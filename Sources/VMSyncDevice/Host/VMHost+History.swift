@@ -16,7 +16,10 @@ extension VMHost {
             let point = chain.point, point.sequence == sequence
         else { return false }
         do {
-            try historyFolder().keep(point, deviceState: try replica.deviceState())
+            let folder = try historyFolder()
+            try folder.keep(point, deviceState: try replica.deviceState())
+            // Where the spans are made, what is known of them says better what may go.
+            if record.holder != me { folder.keepFirstEnds() }
             return true
         } catch {
             logger.warning("no span will begin or end at checkpoint \(sequence): \(error.message)")
@@ -58,11 +61,14 @@ extension VMHost {
     /// the lease, and may start the VM or go back again.
     func goBack(to target: Sequence) async throws {
         guard let replica else { throw VMSyncError(.wrongState, "nothing of \(name) is on this device yet") }
+        try checkNothingRunsHere()
         guard let found = try await reader.outline().checkpoint(target), !found.isForgotten else {
             throw VMSyncError(
                 .notFound, "\(name) has no checkpoint \(target) to go back to", hint: "vmsync history \(name)")
         }
-        let epoch = try await environment.client.acquireLease(id)
+        let epoch = try await acquireFreshLease()
+        // Noted before anything is sent: whatever becomes of the commit, this device doesn't run the VM under this epoch.
+        var word: Data?
         do {
             try await refreshRecord()
             guard let head = record.head, record.epoch == epoch else {
@@ -81,14 +87,36 @@ extension VMHost {
                     "the server gave \(name) to this device, but the one that had it last did not give it",
                     hint: "if that device is lost: vmsync start \(name) --force")
             }
+            word = try noteRelease()
             try await commitReturn(replica, after: head, epoch)
         } catch {
+            itinerary = []
             // If the server doesn't answer, the lease stays here until the VM is started, or goes back.
-            try? await environment.client.releaseLease(id, epoch: epoch)
+            try? await environment.client.releaseLease(id, epoch: epoch, word: word)
             throw error
         }
         itinerary = []
         try await refreshRecord()
+    }
+
+    /// - Throws: if what is here of the VM must not be touched: it runs, or waits to be sent, or is kept.
+    func checkNothingRunsHere() throws {
+        if let divergence { throw divergence }
+        let isQuiet = machineState == .none || machineState == .waiting
+        guard isQuiet, tenure == nil, waitingCheckpoints.isEmpty else {
+            throw VMSyncError(
+                .wrongState, "\(name) runs here, or has work that isn't saved yet, so it can't go back",
+                hint: "vmsync suspend \(name), then once more")
+        }
+    }
+
+    /// The lease, under an epoch under which this device hasn't given the VM back yet, as an interrupted attempt has.
+    private func acquireFreshLease() async throws -> Epoch {
+        let epoch = try await environment.client.acquireLease(id)
+        guard chain.hasReleased(epoch) else { return epoch }
+        try await refreshRecord()
+        try await environment.client.releaseLease(id, epoch: epoch, word: try noteRelease())
+        return try await environment.client.acquireLease(id)
     }
 
     private func commitReturn(_ replica: Replica, after head: CheckpointRecord, _ epoch: Epoch) async throws {

@@ -28,6 +28,7 @@ extension VMHost {
         guard !isAdopted else { return }
         try await adoptMachine(replica)
         isAdopted = true
+        try HistoryFolder(paths.history).tidy()
         try finishInterruptedApply(replica)
     }
 
@@ -89,7 +90,7 @@ extension VMHost {
             if tenure.departure == nil { try await found.resume() }
             machineState = tenure.departure == nil ? .running : .held
         }
-        if machineState == .running { listenToAgent() }
+        if machineState == .running { wakeGuest(pullsCable: false) }
         logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
     }
 

@@ -60,10 +60,13 @@ extension VMHost {
 
     /// Makes the state of an earlier checkpoint the head; the VM must run nowhere.
     package func restore(to sequence: Sequence) async throws {
-        guard record.holder == nil else {
+        // An interrupted attempt may have left the lease here.
+        guard record.holder == nil || record.holder == me else {
             throw VMSyncError(
-                .wrongState, "\(name) runs, so it can't go back", hint: "vmsync suspend \(name), then once more")
+                .wrongState, "\(name) runs on another device, so it can't go back",
+                hint: "vmsync suspend \(name) there, then once more")
         }
+        try checkNothingRunsHere()
         try await ask(.goBack(to: sequence))
     }
 

@@ -50,6 +50,7 @@ extension VMHost {
         var watch = Stopwatch()
         let sequence = pack.last
         if chain.point?.sequence ?? .base != sequence { try await followStatements(to: pack.first) }
+        if let head = record.head { await reader.learn(head) }
         let believed = try await reader.believe(pack, after: chain)
         try adopt(believed.chain)
         forgery = nil
@@ -89,10 +90,10 @@ extension VMHost {
     /// From the replica, or from the base if that is cheaper.
     private func plan(from here: Sequence, to target: Sequence) async throws -> [OutlinePack] {
         if let head = record.head, head.sequence == target, head.basis == here { return [head.outlinePack] }
-        if target.rawValue - min(here, target).rawValue <= SpanLadder.width, let own = try await ownPacks(here, target)
-        {
-            return own
-        }
+        // Only near the head nothing is pruned.
+        let isNearHead =
+            target == record.head?.sequence && target.rawValue - min(here, target).rawValue <= SpanLadder.width
+        if isNearHead, let own = try await ownPacks(here, target) { return own }
         let outline = try await reader.outline()
         return (outline.route(to: target, from: [here, .base]) ?? []).compactMap { outline.pack($0) }
     }

@@ -217,6 +217,8 @@ package actor VMHost {
         if approach?.id != pending.id {
             approach = SwitchApproach(pending.id)
             nextCheckpoint = .now
+            // It can wait; the switch wants the link.
+            spanMaking?.cancel()
         }
         if let held = pending.held { approach?.noteTarget(holds: held) }
     }

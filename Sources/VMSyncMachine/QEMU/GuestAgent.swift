@@ -1,5 +1,4 @@
 import Foundation
-import NIOPosix
 import Synchronization
 import VMSyncCore
 
@@ -15,7 +14,7 @@ private let sendToSocket = send(_:_:_:_:)
 /// the clock depends on it.
 ///
 /// The connection stays, also when nothing is asked: while nobody listens, the agent wakes ten times a second to look.
-/// Calls wait on the pool for blocking calls, one after the other.
+/// Calls wait on the pool for long work, one after the other.
 package final class GuestAgent: Sendable {
     private let descriptor: Int32
     private let turn = Mutex<Void>(())
@@ -52,7 +51,7 @@ package final class GuestAgent: Sendable {
     /// - Returns: how many seconds the guest's is ahead of the host's afterwards.
     /// - Throws: `timeout` if no agent answers in time; `machine` if it can't.
     package func setClock(within limit: Duration) async throws -> Double {
-        try await NIOThreadPool.singleton.runIfActive { [self] in
+        try await LongWork.pool.runIfActive { [self] in
             try turn.withLock { _ in
                 let deadline = ContinuousClock.now + limit
                 try synchronize(until: deadline)

@@ -52,7 +52,12 @@ package final class Machine: Sendable {
     package func pullCable(for time: Duration) async {
         guard (try? await qmp.execute(QMPSetLink(QEMUArguments.network, up: false))) != nil else { return }
         try? await Task.sleep(for: time)
-        _ = try? await qmp.execute(QMPSetLink(QEMUArguments.network, up: true))
+        await plugCable()
+    }
+
+    /// Puts the cable back, also when nobody waits for it any more.
+    package func plugCable() async {
+        await Task { _ = try? await qmp.execute(QMPSetLink(QEMUArguments.network, up: true)) }.value
     }
 
     /// Ends QEMU: first politely, then by signal; returns when the process is gone.

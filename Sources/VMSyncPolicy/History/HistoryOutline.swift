@@ -105,11 +105,15 @@ package struct HistoryOutline: Hashable, Sendable, Codable {
 
     package var head: OutlineCheckpoint? { checkpoints.last }
 
+    /// Bytes of a pack, at most; as the sync API says.
+    private static let packBytesMax: UInt64 = 256 << 30
+
     /// Whether each pack leads upwards, from a state that is there to one that is.
     package var isConsistent: Bool {
         let states = Set(checkpoints.map(\.sequence)).union([.base])
         return zip(checkpoints, checkpoints.dropFirst()).allSatisfy { $0.sequence < $1.sequence }
             && zip(packs, packs.dropFirst()).allSatisfy { $0.id < $1.id }
+            && packs.allSatisfy { $0.size <= Self.packBytesMax }
             && packs.allSatisfy {
                 $0.id.first < $0.id.last && states.contains($0.id.first) && states.contains($0.id.last)
             }

@@ -21,7 +21,8 @@ extension HistoryOutline {
         for pack in packs {
             guard let before = cost[pack.id.first] else { continue }
             let (sum, overflow) = before.addingReportingOverflow(pack.size)
-            let total = overflow ? .max : sum.addingReportingOverflow(Self.requestBytes).partialValue
+            // No way is as long as that: `isConsistent` bounds the packs.
+            let total = overflow ? .max : sum + min(Self.requestBytes, .max - sum)
             if let known = cost[pack.id.last], known <= total { continue }
             cost[pack.id.last] = total
             last[pack.id.last] = pack

@@ -24,6 +24,14 @@ extension HistoryOutline {
     }
 
     private func neededPacks(_ head: OutlineCheckpoint) -> Set<PackID> {
+        var needed = packsOnRoutes(head)
+        let oldest = head.sequence.rawValue - min(Self.standbyNumbers, head.sequence.rawValue)
+        for pack in packs where pack.id.last.rawValue > oldest { needed.insert(pack.id) }
+        return needed
+    }
+
+    /// The packs of the cheapest routes to all listed checkpoints and to the head.
+    func packsOnRoutes(_ head: OutlineCheckpoint) -> Set<PackID> {
         let best = cheapest(from: [.base])
         var needed: Set<PackID> = []
         for checkpoint in checkpoints where !checkpoint.isForgotten || checkpoint == head {
@@ -31,8 +39,6 @@ extension HistoryOutline {
             // What is needed already leads on to what is needed already.
             while let pack = best[here], needed.insert(pack.id).inserted { here = pack.id.first }
         }
-        let oldest = head.sequence.rawValue - min(Self.standbyNumbers, head.sequence.rawValue)
-        for pack in packs where pack.id.last.rawValue > oldest { needed.insert(pack.id) }
         return needed
     }
 

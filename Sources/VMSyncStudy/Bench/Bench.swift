@@ -6,6 +6,10 @@ package enum BenchPart: String, Sendable, Codable, CaseIterable {
     case pause, bytes, slowdown, codec, nbd
     /// Beside QEMU's live migration; needs root.
     case moves = "switch"
+    /// Beside the SyncOS paper's estimate; needs root.
+    case suspend
+    /// A history of a thousand checkpoints.
+    case history
 }
 
 /// All measurements, one after the other.
@@ -27,6 +31,7 @@ package struct Bench: Sendable {
     }
 
     private var guest: DesktopGuest { get throws(VMSyncError) { try DesktopGuest(folder: desktop) } }
+    private var small: SmallGuest { get throws(VMSyncError) { try SmallGuest() } }
 
     /// Measures part by part. One that fails is told in the report, and the others go on.
     /// - Parameter each: is given what is known after each part.
@@ -66,6 +71,14 @@ package struct Bench: Sendable {
         case .codec: report.codec = try await CodecBench(guest: try guest, say: say).run()
         case .nbd: report.nbd = try await NBDBench(say: say).run()
         case .moves: report.moves = try await SwitchBench(guest: try guest, say: say).run(program: program)
+        case .suspend:
+            report.suspend = try await SuspendBench(
+                guests: [
+                    ("small guest", try small, SuspendBench.waitForNothing),
+                    ("desktop", try guest.guest, SuspendBench.waitForDesktop),
+                ], say: say
+            ).run(program: program)
+        case .history: report.history = try await HistoryBench(guest: try small, say: say).run(program: program)
         }
     }
 }
@@ -79,6 +92,8 @@ package struct BenchReport: Sendable, Codable {
     package var codec: CodecBenchReport?
     package var nbd: NBDBenchReport?
     package var moves: SwitchBenchReport?
+    package var suspend: SuspendBenchReport?
+    package var history: HistoryBenchReport?
     /// By part: why it couldn't be measured.
     package var problems: [String: String] = [:]
 
@@ -91,10 +106,10 @@ package struct BenchReport: Sendable, Codable {
 
     /// For a person at a terminal.
     package var text: String {
-        [bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown].compactMap {
-            $0
-        }
-        .joined(separator: "\n\n")
+        [
+            bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown,
+            suspend?.markdown, history?.markdown,
+        ].compactMap(\.self).joined(separator: "\n\n")
     }
 
     init(machine: BenchHost) { self.machine = machine }

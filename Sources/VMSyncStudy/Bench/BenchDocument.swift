@@ -38,6 +38,8 @@ struct BenchDocument {
         add("The pause", report.pause?.markdown, .pauses)
         add("What the guest loses", report.slowdown?.markdown)
         add("Switch and live migration", report.moves?.markdown)
+        add("Suspend and resume", report.suspend?.markdown)
+        add("A long history", report.history?.markdown)
         add("The codec", report.codec?.markdown, .codec)
         add("The disk", report.nbd.map { "```\n\($0.text)\n```" })
         for (part, problem) in report.problems.sorted(by: { $0.key < $1.key }) {

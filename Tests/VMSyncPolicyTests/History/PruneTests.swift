@@ -47,6 +47,21 @@ import VMSyncTestSupport
         #expect(model.outline.checkpoint(500) == nil && model.outline.checkpoint(1_000) != nil)
     }
 
+    @Test("of damaged packs those go that others lead around, and what only they lead to is lost") func repair() {
+        var model = HistoryModel()
+        for _ in 1...250 { model.commit() }
+        let inBlock = model.outline.repairPlan(damaged: [PackID(149, 150)])
+        #expect(inBlock.lost == (150...199).map { Sequence(rawValue: $0) } && !inBlock.losesHead)
+        #expect(inBlock.packs == [PackID(149, 150)])
+        let span = model.outline.repairPlan(damaged: [PackID(0, 100)])
+        #expect(span.lost.isEmpty && !span.losesHead, "its parts lead there too")
+        let atHead = model.outline.repairPlan(damaged: [PackID(240, 241)])
+        #expect(atHead.losesHead && atHead.lost.count == 9)
+        let nothing = model.outline.repairPlan(damaged: [])
+        #expect(nothing.packs.isEmpty && nothing.lost.isEmpty && !nothing.losesHead)
+        #expect(model.outline.removing([PackID(149, 150)]).forgetting(Set(inBlock.lost)).unreachable.isEmpty)
+    }
+
     private var calendar: Calendar {
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = TimeZone(secondsFromGMT: 0) ?? .gmt
