@@ -295,10 +295,12 @@ package actor Daemon {
         await waitUntilKnown()
         let lost = try device(name)
         let all = Array(hosts.values)
-        for host in all { try await host.reader.vouch(forSpansOf: lost.id) }
         try await account.revoke(lost.id) {
             var heads: [VMID: ChainPoint] = [:]
-            for host in all { heads[host.id] = try await host.chainHead() }
+            for host in all {
+                heads[host.id] = try await host.chainHead()
+                try await host.reader.vouch(forSpansOf: lost.id)
+            }
             return heads
         }
         devices = try await client.devices()

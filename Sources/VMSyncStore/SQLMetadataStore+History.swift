@@ -48,7 +48,7 @@ extension SQLMetadataStore {
     }
 
     package func forget(_ sequences: [Sequence], of vm: VMID, isTrial: Bool) async throws -> Pruned {
-        try await engine.transaction(.write) { transaction in
+        try await engine.transaction(isTrial ? .read : .write) { transaction in
             let before = try Self.outline(of: vm, after: .base, limit: .max, transaction)
             let unwanted = Set(sequences)
             let dropped = before.listed.filter { unwanted.contains($0.sequence) && $0 != before.head && $0.tag == nil }
@@ -66,7 +66,7 @@ extension SQLMetadataStore {
     }
 
     package func prune(_ vm: VMID, isTrial: Bool) async throws -> Pruned {
-        try await engine.transaction(.write) { transaction in
+        try await engine.transaction(isTrial ? .read : .write) { transaction in
             let plan = try Self.outline(of: vm, after: .base, limit: .max, transaction).prunePlan()
             var blobs: [BlobID] = []
             if !isTrial {

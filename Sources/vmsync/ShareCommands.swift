@@ -102,7 +102,12 @@ struct SharesCommand: AsyncParsableCommand {
 struct OpenCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "open", abstract: "Make a VM of what somebody has shared, and run it here.",
-        discussion: "It is a VM of its own, which stays when the link has expired.\n\n  vmsync open 'https://…'")
+        discussion: """
+            It is a VM of its own, which stays when the link has expired. What it does, and what your QEMU reads of it, is up to \
+            who made the link: open only those of people whom you would let install a program here.
+
+              vmsync open 'https://…'
+            """)
 
     @OptionGroup var common: CommonOptions
     @Argument(help: "The link, in quotes.") var url: String

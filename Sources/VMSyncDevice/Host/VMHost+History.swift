@@ -90,7 +90,7 @@ extension VMHost {
             word = try noteRelease()
             try await commitReturn(replica, after: head, epoch)
         } catch {
-            itinerary = []
+            noteDetour(VMSyncError(error), replica)
             // If the server doesn't answer, the lease stays here until the VM is started, or goes back.
             try? await environment.client.releaseLease(id, epoch: epoch, word: word)
             throw error

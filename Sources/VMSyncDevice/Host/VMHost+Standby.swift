@@ -35,14 +35,22 @@ extension VMHost {
             guard let next = try await nextPack(to: head.sequence, replica) else { return }
             try await fetchAndApply(next, replica)
         } catch {
-            // It may have been pruned meanwhile, or the history may be another one.
-            itinerary = []
+            noteDetour(VMSyncError(error), replica)
             throw error
         }
         showCatchUp()
         if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .ready {
             await followApproach(of: pending.id)
         }
+    }
+
+    /// The way is planned anew: a pack may have been pruned meanwhile. A span that is of no use is gone around from now on.
+    func noteDetour(_ error: VMSyncError, _ replica: Replica) {
+        let here = replica.record.sequence
+        if error.code == .corrupt, let failed = itinerary.first(where: { $0.id.first == here }), failed.isSpan {
+            detours.insert(failed.id)
+        }
+        itinerary = []
     }
 
     /// Fetches `pack`, which follows what the replica holds, and applies it.
@@ -95,7 +103,10 @@ extension VMHost {
             target == record.head?.sequence && target.rawValue - min(here, target).rawValue <= SpanLadder.width
         if isNearHead, let own = try await ownPacks(here, target) { return own }
         let outline = try await reader.outline()
-        return (outline.route(to: target, from: [here, .base]) ?? []).compactMap { outline.pack($0) }
+        let route =
+            outline.removing(detours).route(to: target, from: [here, .base])
+            ?? outline.route(to: target, from: [here, .base])
+        return (route ?? []).compactMap { outline.pack($0) }
     }
 
     /// The packs that came with the checkpoints between, if there are no others and they make one way.

@@ -104,6 +104,8 @@ package actor VMHost {
     var spanMaking: Task<Void, Never>?
     /// The packs on the way from the replica to the head, while it catches up.
     var itinerary: [OutlinePack] = []
+    /// Spans that were found to be of no use.
+    var detours: Set<PackID> = []
     /// Of the switch for which this device, as source, makes checkpoints early, so that the last one is small.
     var approach: SwitchApproach?
 
