@@ -9,8 +9,8 @@ package struct HistoryBench: Sendable {
     package var checkpoints: UInt64 = 1000
     /// Of the device that makes them: a thousand come in two minutes.
     private static let interval = 0.1
-    /// Checkpoints that are gone back to, evenly spread.
-    private static let restores: UInt64 = 10
+    /// Checkpoints that are gone back to: of each hundred the last before the next span, to which the longest way leads.
+    private static let restores = 10
     private static let lists = 5
     let guest: SmallGuest
     let say: @Sendable (String) -> Void
@@ -41,8 +41,10 @@ package struct HistoryBench: Sendable {
         }
         let all = try await Self.list(trial)
         for number in 1...Self.restores {
-            let place = Int(number) * (all.count - 1) / Int(Self.restores)
-            let target = all[place].sequence
+            guard let target = all.last(where: { $0.sequence.rawValue < UInt64(number) * SpanLadder.width })?.sequence
+            else {
+                continue
+            }
             let order = RestoreOrder(checkpoint: "\(target)", newName: nil, diskOnly: false)
             let (time, _) = try await timed {
                 try await trial.control("B") {
@@ -112,8 +114,8 @@ package struct HistoryBenchReport: Sendable, Codable {
         }
         table.rows.append(["`prune`, s", prune_s.fixed(2), ""])
         return """
-            The small guest with \(checkpoints) checkpoints, on loopback. Ten of them, evenly spread, are gone back to on a \
-            device that is up to date. Of \(ByteCount(stored_bytes)) that are stored `forget --keep-last 10` says that \
+            The small guest with \(checkpoints) checkpoints, on loopback. Ten of them are gone back to on a device that is up \
+            to date: of each hundred the last before a span, to which the longest way leads. Of \(ByteCount(stored_bytes)) that are stored `forget --keep-last 10` says that \
             \(ByteCount(said_bytes)) can go, and `prune` frees \(ByteCount(freed_bytes)).
 
             \(table.text)
