@@ -29,6 +29,8 @@ package struct SuspendBench: Sendable {
                 try await Trial.with(program: program, link: link) { trial in
                     var stage = try await begin(trial, name, guest)
                     try await waitUntilReady(stage)
+                    // What came before is no part of it: on the slow link it would take an hour.
+                    try await trial.waitUntilReady(stage.standby)
                     for (linkName, megabits) in Self.links {
                         try await link.slowDown(toMegabits: megabits)
                         report.rows.append(try await measure(&stage, name, linkName, megabits, over: link))
