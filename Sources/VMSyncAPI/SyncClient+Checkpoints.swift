@@ -15,7 +15,7 @@ extension SyncClient {
         return try await answer(
             of: try await send(
                 .POST, "/vms/\(vm)/checkpoints", headers: CommitHeaders.fields(of: offer, inChunks: body.isInChunks),
-                body: .bytes(body.bytes), timeout: Self.transferTimeout))
+                body: .paced(body.bytes), timeout: Self.transferTimeout))
     }
 
     /// Up to `limit` (at most 1,000) checkpoints after `sequence`, in order.

@@ -50,7 +50,7 @@ extension SyncClient {
         return try await answer(
             of: try await send(
                 .PUT, "/vms/\(vm)/packs/\(offer.id.first)/\(offer.id.last)",
-                headers: CommitHeaders.fields(of: offer, inChunks: body.isInChunks), body: .bytes(body.bytes),
+                headers: CommitHeaders.fields(of: offer, inChunks: body.isInChunks), body: .paced(body.bytes),
                 timeout: Self.transferTimeout))
     }
 

@@ -22,7 +22,7 @@ extension SyncClient {
     package func putChunk(_ bytes: ByteBuffer) async throws -> ContentHash {
         let hash = Self.hash(of: bytes)
         let response = try await send(
-            .PUT, "/chunks/\(hash)", body: .bytes(bytes), timeout: Self.transferTimeout)
+            .PUT, "/chunks/\(hash)", body: .paced(bytes), timeout: Self.transferTimeout)
         _ = try await collect(response, bytesMax: APILimits.answerBytesMax)
         return hash
     }
