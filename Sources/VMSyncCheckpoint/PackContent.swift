@@ -27,9 +27,9 @@ package struct PackContent: Equatable {
     package var clearsMemory: Bool
     package var values: [UnitID: Value]
     /// Where whole pages are kept; nil for each by itself.
-    let pages: PageStore?
+    let pages: (any PageStore)?
 
-    package init(startsAtBase: Bool, clearsMemory: Bool, values: [UnitID: Value], pages: PageStore? = nil) {
+    package init(startsAtBase: Bool, clearsMemory: Bool, values: [UnitID: Value], pages: (any PageStore)? = nil) {
         self.startsAtBase = startsAtBase
         self.clearsMemory = clearsMemory
         self.values = values
@@ -42,7 +42,7 @@ package struct PackContent: Equatable {
     }
 
     /// Takes in all units of a pack.
-    package init(_ reader: PackReader, pages: PageStore? = nil) throws(VMSyncError) {
+    package init(_ reader: PackReader, pages: (any PageStore)? = nil) throws(VMSyncError) {
         self.init(
             startsAtBase: reader.manifest.isKeyframe, clearsMemory: reader.clearsMemory, values: [:], pages: pages)
         try reader.forEachUnit { unit, value throws(VMSyncError) in
@@ -120,7 +120,7 @@ extension PackContent {
 
 extension PackContent.Value {
     /// This value with `patch` over it. Where the content is known, it is changed at once.
-    func patched(_ patch: Patch?, _ pages: PageStore?) throws(VMSyncError) -> PackContent.Value {
+    func patched(_ patch: Patch?, _ pages: (any PageStore)?) throws(VMSyncError) -> PackContent.Value {
         guard let patch else { return self }
         var content: [UInt8]
         switch source {

@@ -2,10 +2,10 @@ import VMSyncCore
 
 /// One pack of all packs of a route through a history, taken in one after the other, so that applying it is applying them.
 ///
-/// What whole pages there are lie in a file; the rest is some hundred bytes for each unit that the packs name. Belongs to
+/// What whole pages there are lie in a store; the rest is some hundred bytes for each unit that the packs name. Belongs to
 /// one thread.
 package final class RouteMerge {
-    private let pages: PageStore
+    private let pages: (any PageStore)?
     private var content: PackContent?
     private var first: Manifest?
     /// Of the last pack.
@@ -13,8 +13,8 @@ package final class RouteMerge {
     /// After the last pack, where they are followed; nil if the VM is off then.
     package private(set) var deviceState: [UInt8]?
 
-    /// - Parameter folder: for the file with the pages; it has no name there.
-    package init(in folder: String) throws(VMSyncError) { pages = try PageStore(in: folder) }
+    /// - Parameter pages: where whole pages are kept; nil for in memory.
+    package init(pages: (any PageStore)? = nil) { self.pages = pages }
 
     /// Takes in the next pack of the route.
     /// - Parameter followsState: whether the device state is to be made too; then the first pack must lead from the base, or
@@ -30,9 +30,6 @@ package final class RouteMerge {
         manifest = reader.manifest
     }
 
-    /// Units that the pack will name.
-    package var units: Int { content?.values.count ?? 0 }
-
     /// Writes the span from the first state of the route to the last.
     /// - Parameters:
     ///   - state: the device state of the last one; empty if it is off.
@@ -41,11 +38,11 @@ package final class RouteMerge {
     package func writeSpan(
         deviceState state: [UInt8], over parentState: [UInt8], _ workspace: PackWorkspace,
         into sink: @escaping PackWriter.Sink
-    ) throws(VMSyncError) -> Int {
+    ) throws(VMSyncError) {
         guard let content, let first, var manifest else { throw VMSyncError(.bug, "a route without packs") }
         manifest.parent = first.parent
         manifest.parentDigest = first.parentDigest
-        return try write(content, manifest, state, over: manifest.isKeyframe ? [] : parentState, workspace, sink)
+        try write(content, manifest, state, over: manifest.isKeyframe ? [] : parentState, workspace, sink)
     }
 
     /// Writes the last state as checkpoint 1 of another VM.
@@ -69,14 +66,14 @@ package final class RouteMerge {
             manifest.deviceStateBytes = 0
         }
         let state = manifest.kind == .live ? deviceState ?? [] : []
-        _ = try write(content, manifest, state, over: [], workspace, sink)
+        try write(content, manifest, state, over: [], workspace, sink)
         return manifest
     }
 
     private func write(
         _ content: PackContent, _ manifest: Manifest, _ state: [UInt8], over parentState: [UInt8],
         _ workspace: PackWorkspace, _ sink: @escaping PackWriter.Sink
-    ) throws(VMSyncError) -> Int {
+    ) throws(VMSyncError) {
         try content.checkLimits()
         let writer = try PackWriter(
             workspace, clearsMemory: content.clearsMemory && manifest.kind == .live, sink: sink)
@@ -86,6 +83,6 @@ package final class RouteMerge {
             }
         }
         try content.write(to: writer)
-        return try writer.finish(manifest)
+        _ = try writer.finish(manifest)
     }
 }

@@ -9,10 +9,7 @@ extension Daemon {
     /// Imports the images, uploads what the server lacks, and registers the VM. Broken off, nothing is registered, and the
     /// next try sends only what hasn't arrived.
     nonisolated func create(_ request: CreateRequest, progress: @escaping ProgressHandler) async throws -> String {
-        let name = try Name.checked(request.name, of: "VM")
-        if await isTaken(name) {
-            throw VMSyncError(.alreadyExists, "there is a VM \"\(name)\" already", hint: "choose another name")
-        }
+        let name = try await newName(request.name)
         let machine = try definition(for: request, diskSize: try await DiskImage.inspect(request.disk).virtual)
         if let obstacle = environment.capabilities.reasonAgainst(machine, savedBy: nil) { throw obstacle }
         var chunks: Set<ContentHash> = []
@@ -25,14 +22,28 @@ extension Daemon {
         let kernel = try await request.kernel.asyncMap { keep(try await images.importFile($0, progress: progress)) }
         let initrd = try await request.initrd.asyncMap { keep(try await images.importFile($0, progress: progress)) }
         let description = VMDescription(name: name, machine: machine, disks: [disk], kernel: kernel, initrd: initrd)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
         let id = VMID.random()
         try await account.makeKey(of: .vm(id))
-        let record = try await client.createVM(
-            id, description: Data(try account.encrypt(encoder.encode(description), .vm(id), of: .vm(id))),
-            chunks: chunks.sorted { $0.rawValue < $1.rawValue })
-        await accept(record)
+        await accept(try await register(id, description, chunks: chunks.sorted { $0.rawValue < $1.rawValue }))
+        return name
+    }
+
+    /// Makes a VM on the server. Its key is there, and so are the chunks.
+    nonisolated func register(
+        _ id: VMID, _ description: VMDescription, chunks: [ContentHash]
+    ) async throws -> VMRecord {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        let encrypted = try account.encrypt(try encoder.encode(description), .vm(id), of: .vm(id))
+        return try await client.createVM(id, description: Data(encrypted), chunks: chunks)
+    }
+
+    /// - Throws: `alreadyExists` unless no VM is called so.
+    nonisolated func newName(_ name: String) async throws -> String {
+        let name = try Name.checked(name, of: "VM")
+        guard await !isTaken(name) else {
+            throw VMSyncError(.alreadyExists, "there is a VM \"\(name)\" already", hint: "choose another name")
+        }
         return name
     }
 

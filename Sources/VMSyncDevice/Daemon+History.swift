@@ -80,16 +80,13 @@ extension Daemon {
     nonisolated func fork(
         _ host: VMHost, _ order: RestoreOrder, as name: String, progress: @escaping ProgressHandler
     ) async throws -> String {
-        let name = try Name.checked(name, of: "VM")
-        if await isTaken(name) {
-            throw VMSyncError(.alreadyExists, "there is a VM \"\(name)\" already", hint: "choose another name")
-        }
+        let name = try await newName(name)
         let fork = Fork(
-            reader: host.reader, origin: host.description, target: try await checkpoint(order.checkpoint, of: host),
+            reader: host.reader, target: try await checkpoint(order.checkpoint, of: host),
             diskOnly: order.diskOnly, folder: "\(folders.forks)/\(Identifier.random())")
         defer { AtomicFile.remove(fork.folder) }
         var description = host.description
-        (description.name, description.machine) = (name, fork.machine)
+        (description.name, description.machine) = (name, description.machine.another)
         let manifest = Manifest.first(of: .random(), by: account.keys.id, description.machine)
         let keyframe = try await fork.writeKeyframe(
             as: manifest, after: await host.beginningOfChain, progress: progress)
@@ -113,11 +110,7 @@ extension Daemon {
         if written.size > UInt64(APILimits.wholePackBytesMax) {
             _ = try await client.sendChunks(.file(path: keyframe.encryptedPath), size: written.size)
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        _ = try await client.createVM(
-            id, description: Data(try account.encrypt(encoder.encode(description), .vm(id), of: .vm(id))),
-            chunks: chunks)
+        _ = try await register(id, description, chunks: chunks)
         do {
             try await commitFirst(keyframe, written, key)
         } catch {
@@ -138,10 +131,7 @@ extension Daemon {
             vm: id, device: account.keys.id, sequence: manifest.sequence, parent: nil, epoch: epoch,
             isOff: manifest.kind == .off, size: written.size, checksum: written.checksum,
             digest: Data(key.digest(of: manifest.digest.combined.description)), then: .release)
-        let offer = CommitOffer(
-            epoch: epoch, sequence: manifest.sequence, parent: .base, kind: said.isOff ? .off : .live,
-            size: written.size, checksum: written.checksum, statement: try Signed(said, by: account.keys).bytes,
-            then: .release)
+        let offer = try CommitOffer(try Signed(said, by: account.keys), then: .release)
         do {
             _ = try await client.commit(offer, to: id, pack: .file(path: keyframe.encryptedPath))
         } catch {

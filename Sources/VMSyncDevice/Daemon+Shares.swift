@@ -25,7 +25,7 @@ extension Daemon {
         // What can't be is known before anything is sent.
         try ShareRecord(share: terms, vm: host.id, device: account.keys.id, created: now).validate()
         let fork = Fork(
-            reader: host.reader, origin: host.description, target: try await checkpoint(order.checkpoint, of: host),
+            reader: host.reader, target: try await checkpoint(order.checkpoint, of: host),
             diskOnly: order.diskOnly, folder: "\(folders.forks)/\(terms.id)")
         defer { AtomicFile.remove(fork.folder) }
         // Of no VM that there is: who gets it learns nothing of this one.
@@ -34,12 +34,12 @@ extension Daemon {
             after: await host.beginningOfChain, progress: progress)
         let link = ShareLink(
             server: try ServerAddress("\(client.url)/#\(environment.me.serverID)"), terms: terms, key: .random())
-        let encrypted = keyframe.path + ".encrypted"
         let written = try await LongWork.pool.runIfActive {
-            try PackCipher.encrypt(keyframe.path, into: encrypted, link.key.subjectKey, .sharedPack(terms.id.rawValue))
+            try PackCipher.encrypt(
+                keyframe.path, into: keyframe.encryptedPath, link.key.subjectKey, .sharedPack(terms.id.rawValue))
         }
         progress(StepProgress(step: "sending \(ByteCount(written.size))"))
-        let chunks = try await client.sendChunks(.file(path: encrypted), size: written.size)
+        let chunks = try await client.sendChunks(.file(path: keyframe.encryptedPath), size: written.size)
         let description = try Array(JSONEncoder().encode(host.description)).withRawBytes {
             bytes throws(VMSyncError) in
             try StreamEncryptor.encrypt(
@@ -96,18 +96,13 @@ extension Daemon {
 
     /// - Parameter wanted: what the person calls it; otherwise the first name that is free.
     private nonisolated func freeName(_ wanted: String?, like name: String) async throws -> String {
-        if let wanted {
-            let checked = try Name.checked(wanted, of: "VM")
-            guard await !isTaken(checked) else {
-                throw VMSyncError(.alreadyExists, "there is a VM \"\(checked)\" already", hint: "choose another name")
-            }
-            return checked
+        if let wanted { return try await newName(wanted) }
+        var (candidate, number) = (name, 1)
+        while await isTaken(candidate) {
+            number += 1
+            candidate = "\(name)-\(number)"
         }
-        for number in 1... {
-            let candidate = number == 1 ? name : "\(name)-\(number)"
-            if await !isTaken(candidate) { return try Name.checked(candidate, of: "VM") }
-        }
-        return name
+        return try Name.checked(candidate, of: "VM")
     }
 }
 

@@ -10,6 +10,14 @@ enum OfferedPack: Sendable {
     case whole(@Sendable () async throws -> ByteBuffer)
     /// They were sent before.
     case chunks([ContentHash])
+
+    /// - Throws: `invalidInput` if there are more than a pack has.
+    static func checkedChunks(_ hashes: [ContentHash]) throws(VMSyncError) -> PackPlace {
+        guard hashes.count <= APILimits.packChunksMax else {
+            throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packChunksMax) chunks")
+        }
+        return .chunks(hashes)
+    }
 }
 
 extension SyncService {
@@ -23,10 +31,7 @@ extension SyncService {
         if let record = try await foresee(offer, to: vm, by: caller) { return record }
         switch pack {
         case .chunks(let hashes):
-            guard hashes.count <= APILimits.packChunksMax else {
-                throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packChunksMax) chunks")
-            }
-            return try await decide(offer, to: vm, by: caller, place: .chunks(hashes)).get().record
+            return try await decide(offer, to: vm, by: caller, place: OfferedPack.checkedChunks(hashes)).get().record
         case .whole(let bytes): return try await commit(offer, to: vm, by: caller, whole: try await bytes())
         }
     }

@@ -43,10 +43,7 @@ extension SyncService {
         let place: PackPlace
         switch pack {
         case .chunks(let hashes):
-            guard hashes.count <= APILimits.packChunksMax else {
-                throw VMSyncError(.invalidInput, "a pack has at most \(APILimits.packChunksMax) chunks")
-            }
-            place = .chunks(hashes)
+            place = try OfferedPack.checkedChunks(hashes)
         case .whole(let bytes):
             let blob = BlobID.random()
             try await blobs.put(blob, try await bytes(), hash: offer.checksum)

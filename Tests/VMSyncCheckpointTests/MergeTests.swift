@@ -1,4 +1,3 @@
-import Foundation
 import Testing
 import VMSyncCheckpoint
 import VMSyncCore
@@ -163,7 +162,7 @@ struct MergeTests {
         _ write: (RouteMerge, @escaping PackWriter.Sink) throws -> Answer
     ) throws -> [UInt8] {
         var merged: [UInt8] = []
-        let route = try RouteMerge(in: NSTemporaryDirectory())
+        let route = RouteMerge()
         for link in links {
             try link.pack.withRawBytes { pack throws(VMSyncError) in
                 try route.append(pack, followsState: followsState)

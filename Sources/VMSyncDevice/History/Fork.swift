@@ -16,7 +16,7 @@ struct Keyframe: Sendable {
 }
 
 extension MachineDefinition {
-    /// The same, with an identity of its own.
+    /// The same, with another network address, and another generation, by which its guest knows that it isn't the only one.
     var another: MachineDefinition {
         var machine = self
         machine.macAddress = Daemon.randomMAC()
@@ -27,17 +27,12 @@ extension MachineDefinition {
 
 /// A copy of one state of a VM, as the first checkpoint of another one. (docs/protocol/history.md, "Restore")
 struct Fork: Sendable {
-    /// The VM that it is made of, and what it is called there.
+    /// Of the VM that it is made of.
     let reader: HistoryReader
-    let origin: VMDescription
     let target: Sequence
     let diskOnly: Bool
     /// For the packs; removed in the end.
     let folder: String
-
-    /// A machine of its own: with another network address, and another generation, by which its guest knows that it isn't
-    /// the only one.
-    var machine: MachineDefinition { origin.machine.another }
 
     /// Fetches what makes the state, and writes it as a pack from the base.
     /// - Parameters:
@@ -73,7 +68,7 @@ struct Fork: Sendable {
     static func merge(
         _ packs: [String], in folder: String, as manifest: Manifest, diskOnly: Bool
     ) throws(VMSyncError) -> Keyframe {
-        let route = try RouteMerge(in: folder)
+        let route = RouteMerge(pages: try PageFile(in: folder))
         for path in packs {
             try MappedFile.with(path) { pack throws(VMSyncError) in try route.append(pack, followsState: true) }
             AtomicFile.remove(path)

@@ -82,20 +82,17 @@ struct HistoryFolder: Sendable {
         return (end, state)
     }
 
-    /// Drops all ends but the newest, and the first of the present block and of the one before of each rung: the next spans
-    /// begin there.
-    func keepFirstEnds() {
-        let ends = names.filter { $0.hasSuffix(".end") }.compactMap { UInt64($0.dropLast(".end".count)) }.sorted()
-            .map { Sequence(rawValue: $0) }
+    /// Drops all ends at which no span will begin.
+    func keepBeginnings() {
+        let ends = ends
         guard let newest = ends.last else { return }
-        var needed: Set<Sequence> = [newest]
-        for rung in SpanLadder.rungs {
-            let block = SpanLadder.block(newest, rung)
-            for wanted in [block, block - min(1, block)] {
-                if let first = ends.first(where: { SpanLadder.block($0, rung) == wanted }) { needed.insert(first) }
-            }
-        }
-        keepEnds(needed)
+        keepEnds(SpanLadder.beginnings(after: newest, among: ends))
+    }
+
+    /// In rising order.
+    private var ends: [Sequence] {
+        names.filter { $0.hasSuffix(".end") }.compactMap { UInt64($0.dropLast(".end".count)) }.sorted()
+            .map(Sequence.init)
     }
 
     /// Drops what an earlier daemon was in the middle of.
@@ -107,10 +104,7 @@ struct HistoryFolder: Sendable {
 
     /// Drops all ends but these.
     func keepEnds(_ needed: Set<Sequence>) {
-        for name in names where name.hasSuffix(".end") {
-            guard let number = UInt64(name.dropLast(".end".count)) else { continue }
-            let sequence = Sequence(rawValue: number)
-            guard !needed.contains(sequence) else { continue }
+        for sequence in ends where !needed.contains(sequence) {
             AtomicFile.remove(endPath(sequence))
             AtomicFile.remove(statePath(sequence))
         }

@@ -3,6 +3,7 @@ import NIOPosix
 import VMSyncAPI
 import VMSyncCheckpoint
 import VMSyncCore
+import VMSyncMachine
 import VMSyncPolicy
 import VMSyncSecrets
 
@@ -117,50 +118,39 @@ actor HistoryReader {
             }
             return BelievedPack(reference: record.pack, isSpan: false, said: said, chain: moved)
         }
-        let span = try await vouchedSpan(pack)
-        try check(span, leadsTo: moved)
+        let (span, link) = try await linkedSpan(pack)
+        guard link.last == moved.point else { throw Self.otherThanSaid(pack.last) }
         return BelievedPack(reference: span.pack, isSpan: true, said: said, chain: moved)
     }
 
-    /// - Throws: `corrupt` unless a device of the account vouches for just these bytes.
     /// What a pack must be, by what a device has signed of it, wherever in the chain that stands.
     /// - Throws: `corrupt`.
     func reference(_ pack: PackID) async throws -> PackReference {
         let record = try await record(pack.last)
-        guard record.basis == pack.first else {
-            let span = try await vouchedSpan(pack)
-            let said = try signedByMember(Signed<SpanLink>(bytes: span.link), { $0.device }, of: pack.last)
-            guard said.vm == vm, said.size == span.size, said.checksum == span.checksum else {
-                throw Self.otherThanSaid(pack.last)
-            }
-            return span.pack
-        }
-        let said = try signedByMember(Signed<Statement>(bytes: record.statement), { $0.device }, of: pack.last)
-        guard said.vm == vm, said.sequence == pack.last, said.size == record.size, said.checksum == record.checksum
+        guard record.basis == pack.first else { return try await linkedSpan(pack).span.pack }
+        let signed = try Signed<Statement>(bytes: record.statement)
+        let said = try signed.read()
+        let roster = account.roster
+        guard let signer = roster.members[said.device] ?? roster.revoked[said.device]?.identity,
+            signed.isSigned(by: signer), said.vm == vm, said.sequence == pack.last, said.size == record.size,
+            said.checksum == record.checksum
         else {
             throw Self.otherThanSaid(pack.last)
         }
         return record.pack
     }
 
-    private func signedByMember<Content: SignedContent>(
-        _ signed: Signed<Content>, _ device: (Content) -> DeviceID, of sequence: Sequence
-    ) throws -> Content {
+    /// A span, and what a device of the account says of just these bytes.
+    /// - Throws: `corrupt`.
+    private func linkedSpan(_ id: PackID) async throws -> (span: SpanRecord, link: SpanLink) {
+        let span = try await vouchedSpan(id)
+        let signed = try Signed<SpanLink>(bytes: span.link)
         let said = try signed.read()
-        let roster = account.roster
-        guard let signer = roster.members[device(said)] ?? roster.revoked[device(said)]?.identity,
-            signed.isSigned(by: signer)
-        else { throw Self.otherThanSaid(sequence) }
-        return said
-    }
-
-    private func check(_ span: SpanRecord, leadsTo chain: Chain) throws {
-        let link = try Signed<SpanLink>(bytes: span.link)
-        let said = try link.read()
-        guard let signer = account.roster.members[said.device], link.isSigned(by: signer), said.vm == vm,
-            said.last == chain.point, said.first?.sequence ?? .base == span.id.first, said.size == span.size,
+        guard let signer = account.roster.members[said.device], signed.isSigned(by: signer), said.vm == vm,
+            said.first?.sequence ?? .base == id.first, said.last.sequence == id.last, said.size == span.size,
             said.checksum == span.checksum
-        else { throw Self.otherThanSaid(span.id.last) }
+        else { throw Self.otherThanSaid(id.last) }
+        return (span, said)
     }
 
     private static func otherThanSaid(_ sequence: Sequence) -> VMSyncError {
@@ -291,7 +281,7 @@ actor HistoryReader {
         let path = "\(folder)/\(pack.id)"
         defer { AtomicFile.remove(path) }
         let fetched = try await fetch(try await reference(pack.id), isSpan: pack.isSpan, to: path + ".encrypted")
-        try await NIOThreadPool.singleton.runIfActive {
+        try await LongWork.pool.runIfActive {
             try fetched.decrypt(into: path)
             try MappedFile.with(path) { bytes throws(VMSyncError) in _ = try PackReader(bytes) }
         }

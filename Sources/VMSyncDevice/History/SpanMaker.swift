@@ -106,9 +106,7 @@ actor SpanMaker {
         let offer = SpanOffer(
             id: due.id, size: written.size, checksum: written.checksum, link: try Signed(link, by: account.keys).bytes)
         let added = try await client.add(offer, to: vm, pack: .file(path: plain + ".encrypted"))
-        outline = HistoryOutline(
-            checkpoints: outline.checkpoints,
-            packs: outline.packs + [OutlinePack(added.id, size: added.size, isSpan: true)])
+        outline.insert(OutlinePack(added.id, size: added.size, isSpan: true))
         // The next rung is merged of it.
         if rename(plain, folder.packPath(due.id)) != 0 { logger.debug("span \(due.id) isn't kept here") }
         logger.info("made span \(due.id)", metadata: ["bytes": "\(written.size)", "packs": "\(due.route.count)"])
@@ -133,7 +131,7 @@ actor SpanMaker {
         _ due: HistoryOutline.DueSpan, _ folder: HistoryFolder, state: [UInt8], parentState: [UInt8],
         into path: String
     ) throws(VMSyncError) {
-        let route = try RouteMerge(in: folder.path)
+        let route = RouteMerge(pages: try PageFile(in: folder.path))
         for id in due.route {
             do throws(VMSyncError) {
                 try MappedFile.with(folder.packPath(id)) { pack throws(VMSyncError) in
@@ -148,7 +146,7 @@ actor SpanMaker {
         let workspace = PackWorkspace()
         workspace.level = { _ in level }
         let file = try PackFile(path: path)
-        _ = try route.writeSpan(deviceState: state, over: parentState, workspace, into: file.write)
+        try route.writeSpan(deviceState: state, over: parentState, workspace, into: file.write)
     }
 
     /// What is signed must be whole: a power loss may have left a torn device state.
@@ -167,15 +165,7 @@ actor SpanMaker {
         guard let head = outline.head else { return }
         let spans = outline.packs.filter(\.isSpan).map(\.id)
         let ends = Set(spans.map(\.last)).sorted()
-        var needed: Set<Sequence> = [head.sequence]
-        for rung in SpanLadder.rungs {
-            // The first end of the present block and of the one before: the next span of this rung begins at one of them.
-            let block = SpanLadder.block(head.sequence, rung)
-            for wanted in [block, block - min(1, block)] {
-                if let first = ends.first(where: { SpanLadder.block($0, rung) == wanted }) { needed.insert(first) }
-            }
-        }
-        if let newest = ends.last { needed.insert(newest) }
+        let needed = SpanLadder.beginnings(after: head.sequence, among: ends).union([head.sequence])
         folder.keepEnds(needed)
         let oldest = needed.min() ?? .base
         folder.keepPacks(after: ends.last ?? .base, Set(spans.filter { $0.first >= oldest || $0.first == .base }))

@@ -120,10 +120,7 @@ extension VMHost {
             var copy = chain
             try copy.take(outgoing.signed, account.roster)
         }
-        let offer = CommitOffer(
-            epoch: sealed.epoch, sequence: sealed.sequence, parent: sealed.parent,
-            kind: sealed.kind == .live ? .live : .off, size: outgoing.said.size, checksum: outgoing.said.checksum,
-            statement: outgoing.signed.bytes, then: then)
+        let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
         let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))
         link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)

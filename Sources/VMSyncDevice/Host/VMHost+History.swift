@@ -19,7 +19,7 @@ extension VMHost {
             let folder = try historyFolder()
             try folder.keep(point, deviceState: try replica.deviceState())
             // Where the spans are made, what is known of them says better what may go.
-            if record.holder != me { folder.keepFirstEnds() }
+            if record.holder != me { folder.keepBeginnings() }
             return true
         } catch {
             logger.warning("no span will begin or end at checkpoint \(sequence): \(error.message)")
@@ -136,10 +136,7 @@ extension VMHost {
             checksum: written.checksum, digest: Data(key.digest(of: replica.record.digest.combined.description)),
             then: .release)
         let signed = try Signed(said, by: account.keys)
-        let offer = CommitOffer(
-            epoch: epoch, sequence: sequence, parent: head.sequence, basis: replica.record.sequence,
-            kind: said.isOff ? .off : .live, size: written.size, checksum: written.checksum, statement: signed.bytes,
-            then: .release)
+        let offer = try CommitOffer(signed, then: .release)
         let committed = try await environment.client.commit(offer, to: id, pack: .file(path: plain + ".encrypted"))
         try chainTakes(signed)
         noteHead(committed)

@@ -103,6 +103,10 @@ package struct HistoryOutline: Hashable, Sendable, Codable {
         packs += later.packs
     }
 
+    package mutating func insert(_ pack: OutlinePack) {
+        packs.insert(pack, at: packs.partitioningIndex { $0.id >= pack.id })
+    }
+
     package var head: OutlineCheckpoint? { checkpoints.last }
 
     /// Bytes of a pack, at most; as the sync API says.
@@ -144,6 +148,9 @@ package struct HistoryOutline: Hashable, Sendable, Codable {
 
     /// The checkpoints that can be restored.
     package var listed: [OutlineCheckpoint] { checkpoints.filter { !$0.isForgotten } }
+
+    /// Those, and the head: what must stay in reach.
+    var kept: [OutlineCheckpoint] { checkpoints.filter { !$0.isForgotten || $0 == head } }
 }
 
 extension Array {

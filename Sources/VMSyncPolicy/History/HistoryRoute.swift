@@ -9,7 +9,7 @@ extension HistoryOutline {
     /// - Returns: in order; empty if `target` is one of `starts`, nil if none leads there.
     package func route(to target: Sequence, from starts: Set<Sequence>) -> [PackID]? {
         let best = cheapest(from: starts)
-        return way(to: target, best, starts)
+        return Self.way(to: target, from: starts) { state in best[state].map { ($0.id.first, $0.id) } }
     }
 
     /// Of each state that can be reached, the last pack of the cheapest way there.
@@ -30,15 +30,17 @@ extension HistoryOutline {
         return last
     }
 
-    private func way(
-        to target: Sequence, _ best: [Sequence: OutlinePack], _ starts: Set<Sequence>
-    ) -> [PackID]? {
-        var way: [PackID] = []
+    /// The steps to `target`, found from its end.
+    /// - Parameter last: the step that leads to a state, and where it comes from.
+    private static func way<Step>(
+        to target: Sequence, from starts: Set<Sequence>, last: (Sequence) -> (from: Sequence, step: Step)?
+    ) -> [Step]? {
+        var way: [Step] = []
         var here = target
         while !starts.contains(here) {
-            guard let pack = best[here] else { return nil }
-            way.append(pack.id)
-            here = pack.id.first
+            guard let (before, step) = last(here) else { return nil }
+            way.append(step)
+            here = before
         }
         return way.reversed()
     }
@@ -78,13 +80,6 @@ extension HistoryOutline {
             count[step.step.last] = before + 1
             last[step.step.last] = step
         }
-        var way: [ChainStep] = []
-        var here = target
-        while here != start {
-            guard let step = last[here] else { return nil }
-            way.append(step.step)
-            here = step.from
-        }
-        return way.reversed()
+        return Self.way(to: target, from: [start]) { last[$0] }
     }
 }

@@ -17,24 +17,24 @@ extension HistoryOutline {
         guard let head else { return PrunePlan(packs: [], checkpoints: [], bytes: 0) }
         let needed = neededPacks(head)
         let dropped = packs.filter { !needed.contains($0.id) }
-        let statements = neededStatements(needed, head)
+        let statements = neededStatements(needed)
         return PrunePlan(
             packs: dropped.map(\.id), checkpoints: checkpoints.map(\.sequence).filter { !statements.contains($0) },
             bytes: dropped.reduce(0) { $0 + $1.size })
     }
 
     private func neededPacks(_ head: OutlineCheckpoint) -> Set<PackID> {
-        var needed = packsOnRoutes(head)
+        var needed = routesToAll
         let oldest = head.sequence.rawValue - min(Self.standbyNumbers, head.sequence.rawValue)
         for pack in packs where pack.id.last.rawValue > oldest { needed.insert(pack.id) }
         return needed
     }
 
     /// The packs of the cheapest routes to all listed checkpoints and to the head.
-    func packsOnRoutes(_ head: OutlineCheckpoint) -> Set<PackID> {
+    package var routesToAll: Set<PackID> {
         let best = cheapest(from: [.base])
         var needed: Set<PackID> = []
-        for checkpoint in checkpoints where !checkpoint.isForgotten || checkpoint == head {
+        for checkpoint in kept {
             var here = checkpoint.sequence
             // What is needed already leads on to what is needed already.
             while let pack = best[here], needed.insert(pack.id).inserted { here = pack.id.first }
@@ -42,19 +42,16 @@ extension HistoryOutline {
         return needed
     }
 
-    private func neededStatements(_ needed: Set<PackID>, _ head: OutlineCheckpoint) -> Set<Sequence> {
+    private func neededStatements(_ needed: Set<PackID>) -> Set<Sequence> {
         var statements = Set(needed.flatMap { [$0.first, $0.last] })
-        for checkpoint in checkpoints where !checkpoint.isForgotten || checkpoint == head {
-            statements.insert(checkpoint.sequence)
-        }
+        statements.formUnion(kept.map(\.sequence))
         let spans = packs.filter { $0.isSpan && needed.contains($0.id) }.map(\.id)
         for checkpoint in uncovered(by: spans) { statements.insert(checkpoint.sequence) }
         for checkpoint in checkpoints where checkpoint.basis != checkpoint.parent {
             guard statements.contains(checkpoint.sequence) else { continue }
-            for between in checkpoints
-            where between.sequence > checkpoint.basis && between.sequence <= checkpoint.parent {
-                statements.insert(between.sequence)
-            }
+            let start = checkpoints.partitioningIndex { $0.sequence > checkpoint.basis }
+            let end = checkpoints.partitioningIndex { $0.sequence > checkpoint.parent }
+            statements.formUnion(checkpoints[start..<end].map(\.sequence))
         }
         return statements
     }

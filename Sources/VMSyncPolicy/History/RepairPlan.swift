@@ -23,13 +23,10 @@ extension HistoryOutline {
     /// The listed checkpoints, and the head, to which no route leads from the base.
     package var unreachable: [Sequence] {
         let best = cheapest(from: [.base])
-        return checkpoints.filter { (!$0.isForgotten || $0 == head) && best[$0.sequence] == nil }.map(\.sequence)
+        return kept.map(\.sequence).filter { best[$0] == nil }
     }
 
     package func removing(_ packs: Set<PackID>) -> HistoryOutline {
         HistoryOutline(checkpoints: checkpoints, packs: self.packs.filter { !packs.contains($0.id) })
     }
-
-    /// The packs of the cheapest routes to all listed checkpoints and to the head.
-    package var routesToAll: Set<PackID> { head.map(packsOnRoutes) ?? [] }
 }

@@ -13,7 +13,7 @@ package enum SpanLadder {
     /// Spans that may lead to one checkpoint.
     package static var spansOfOneEnd: Int { rungs.count }
 
-    package static func block(_ sequence: Sequence, _ rung: Int) -> UInt64 {
+    static func block(_ sequence: Sequence, _ rung: Int) -> UInt64 {
         var width = width
         for _ in 1..<rung { width *= factor }
         return sequence.rawValue / width
@@ -22,6 +22,20 @@ package enum SpanLadder {
     /// The highest rung of which the checkpoint is the first in a block; 0 if of none.
     package static func rung(of sequence: Sequence, basis: Sequence) -> Int {
         rungs.last { block(sequence, $0) > block(basis, $0) } ?? 0
+    }
+
+    /// Of the ends of spans those that the next spans may begin at: the newest, and of each rung the first in the block of
+    /// `head`, and in the block before.
+    /// - Parameter ends: in rising order.
+    package static func beginnings(after head: Sequence, among ends: [Sequence]) -> Set<Sequence> {
+        var beginnings = Set(ends.suffix(1))
+        for rung in rungs {
+            let present = block(head, rung)
+            for wanted in [present, present - min(1, present)] {
+                if let first = ends.first(where: { block($0, rung) == wanted }) { beginnings.insert(first) }
+            }
+        }
+        return beginnings
     }
 }
 
@@ -44,8 +58,7 @@ extension HistoryOutline {
             let id = PackID(origin, end)
             guard extended.pack(id) == nil, let route = extended.route(to: end, from: [origin]) else { continue }
             due.append(DueSpan(id: id, route: route))
-            let span = OutlinePack(id, size: extended.bytes(of: route), isSpan: true)
-            extended = HistoryOutline(checkpoints: checkpoints, packs: extended.packs + [span])
+            extended.insert(OutlinePack(id, size: extended.bytes(of: route), isSpan: true))
         }
         return due
     }

@@ -82,14 +82,32 @@ import VMSyncTestSupport
         #expect(try kept(model, Retention(last: 3)) == [5, 998, 999, 1_000])
         #expect(try kept(model, Retention(last: 0)) == [5, 1_000])
         #expect(try kept(model, Retention(within: 1_800)) == [5, 998, 999, 1_000])
-        let hourly = try kept(model, Retention(hourly: 24))
-        #expect(hourly.count == 25 || hourly.count == 26)
+        for (rules, unit, count) in [
+            (Retention(hourly: 24), Calendar.Component.hour, 24), (Retention(daily: 5), .day, 5),
+        ] {
+            // What has a tag and the head are kept in any case; without them, one of each of the last hours or days.
+            let others = try kept(model, rules).filter { $0 != 5 && $0 != 1_000 }
+            let starts = Set(try others.map { try start(of: unit, $0, model) })
+            #expect(starts.count == others.count)
+            let all = Set(try model.outline.checkpoints.map { try start(of: unit, $0.sequence, model) }).sorted()
+            #expect(starts.union([try start(of: unit, 1_000, model)]) == Set(all.suffix(count)))
+        }
         let daily = try kept(model, Retention(daily: 30))
-        #expect(daily.count >= 8 && daily.count <= 10)
-        #expect(daily.contains(100) || daily.contains(200), "of a day it is one to which a span leads")
-        #expect(
-            try kept(model, Retention(last: 3, daily: 2)).count == 6
-                || kept(model, Retention(last: 3, daily: 2)).count == 5)
+        for mark in stride(from: UInt64(200), through: 900, by: 100) {
+            // 144 a day: in a day there is one to which a span leads, or none; where there is one it is that.
+            let day = try start(of: .day, Sequence(rawValue: mark), model)
+            let chosen = try daily.filter { try start(of: .day, $0, model) == day && $0 != 5 }
+            #expect(chosen.count == 1 && chosen.allSatisfy { $0.rawValue % 100 == 0 })
+        }
+        let both = Set(try kept(model, Retention(last: 3, daily: 2)))
+        #expect(both == Set(try kept(model, Retention(last: 3))).union(try kept(model, Retention(daily: 2))))
+    }
+
+    private func start(of unit: Calendar.Component, _ sequence: Sequence, _ model: HistoryModel) throws -> Date {
+        let created = try #require(model.outline.checkpoint(sequence)).created
+        return try #require(
+            calendar.dateInterval(of: unit, for: Date(timeIntervalSince1970: Double(created.rawValue) / 1000))
+        ).start
     }
 
     @Test("rules that can't be meant are refused") func refused() throws {

@@ -1,3 +1,4 @@
+import VMSyncCheckpoint
 import VMSyncCore
 
 #if canImport(Glibc)
@@ -6,11 +7,10 @@ import VMSyncCore
     import Musl
 #endif
 
-/// Pages that a merge holds, in a file that is mapped: of a desktop they are more than a device wants to have in memory,
-/// and what is in a file the kernel may put aside.
+/// The pages of a merge in a file that is mapped: what is in a file the kernel may put aside.
 ///
 /// Grows only; the file is as long as all pages that were ever put in. Belongs to one merge, on one thread.
-package final class PageStore {
+package final class PageFile: PageStore {
     private let descriptor: Int32
     /// Maps are made once and stay where they are, so that a page does.
     private var maps: [UnsafeMutableRawPointer] = []
@@ -35,17 +35,16 @@ package final class PageStore {
         close(descriptor)
     }
 
-    /// - Returns: the number of the page.
-    /// - Throws: `noSpace`.
-    func append(_ page: UnsafeRawBufferPointer) throws(VMSyncError) -> Int {
+    package func append(_ page: UnsafeRawBufferPointer) throws(VMSyncError) -> Int {
         if count == maps.count * Self.pagesOfMap { try grow() }
         defer { count += 1 }
-        self.page(count).copyMemory(from: page)
+        place(count).copyMemory(from: page)
         return count
     }
 
-    /// Lives as long as the store.
-    func page(_ number: Int) -> UnsafeMutableRawBufferPointer {
+    package func page(_ number: Int) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(place(number)) }
+
+    private func place(_ number: Int) -> UnsafeMutableRawBufferPointer {
         let start = maps[number / Self.pagesOfMap] + number % Self.pagesOfMap * Unit.size
         return UnsafeMutableRawBufferPointer(start: start, count: Unit.size)
     }
@@ -63,40 +62,5 @@ package final class PageStore {
             map != MAP_FAILED
         else { throw .system("mmap", path: "the pages of a merge") }
         maps.append(map)
-    }
-}
-
-/// 4096 bytes of a merge: by themselves, or in a store.
-package struct Page: Equatable {
-    private enum Place {
-        case here([UInt8])
-        case store(PageStore, Int)
-    }
-    private let place: Place
-
-    package init(_ bytes: [UInt8]) { place = .here(bytes) }
-
-    init(_ bytes: UnsafeRawBufferPointer, in store: PageStore?) throws(VMSyncError) {
-        place = if let store { .store(store, try store.append(bytes)) } else { .here(Array(bytes)) }
-    }
-
-    package func withBytes<Result>(
-        _ body: (UnsafeRawBufferPointer) throws(VMSyncError) -> Result
-    ) throws(VMSyncError) -> Result {
-        switch place {
-        case .here(let bytes): try bytes.withRawBytes(body)
-        case .store(let store, let number): try body(UnsafeRawBufferPointer(store.page(number)))
-        }
-    }
-
-    package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        switch place {
-        case .here(let bytes): bytes.withUnsafeBytes(body)
-        case .store(let store, let number): body(UnsafeRawBufferPointer(store.page(number)))
-        }
-    }
-
-    package static func == (left: Page, right: Page) -> Bool {
-        left.withBytes { left in right.withBytes { right in left.elementsEqual(right) } }
     }
 }
