@@ -27,6 +27,9 @@ package struct SyncClient: Sendable {
     static let requestTimeout: TimeAmount = .seconds(60)
     /// How long a transfer may take; a dead one is noticed much earlier, by silence.
     static let transferTimeout: TimeAmount = .hours(48)
+    /// What the kernel takes of a body before it is sent. It would take megabytes, and what it has counts as sent: then a slow
+    /// link looks like a server that doesn't answer. A fast one is still kept busy.
+    private static let unsentBytesMax = 128 << 10
 
     /// - Parameter httpClient: shared by all clients of the device; made by `makeHTTPClient`.
     package init(servers: ServerRing, httpClient: HTTPClient) {
@@ -43,7 +46,9 @@ package struct SyncClient: Sendable {
         configuration.httpVersion = .http1Only
         // Three heartbeats: a server that is silent for longer is gone.
         let silence = TimeAmount.seconds(3 * APILimits.heartbeat.components.seconds)
-        configuration.timeout = .init(connect: .seconds(3), read: silence, write: silence)
+        // While a body is sent the kernel looks after that: async-http-client 1.37 traps when a connection becomes writable
+        // just as a request with a write timeout begins.
+        configuration.timeout = .init(connect: .seconds(3), read: silence)
         // Kept connections must end here before they end at the server, or a request meets a closing one.
         configuration.connectionPool.idleTimeout = .seconds(30)
         // An event stream, a transfer and several requests per VM, at the same time and without waiting.
@@ -51,6 +56,16 @@ package struct SyncClient: Sendable {
         // Who calls decides when to try again; a refused connection is news that must not wait.
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.redirectConfiguration = .disallow
+        configuration.http1_1ConnectionDebugInitializer = { channel in
+            func set(_ option: CInt, _ value: Int) -> EventLoopFuture<Void> {
+                channel.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: option)), value: value)
+            }
+            return .andAllSucceed(
+                [
+                    set(TCP_NOTSENT_LOWAT, Self.unsentBytesMax),
+                    set(TCP_USER_TIMEOUT, Int(silence.nanoseconds / 1_000_000)),
+                ], on: channel.eventLoop)
+        }
         return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
