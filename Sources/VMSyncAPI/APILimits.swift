@@ -32,6 +32,8 @@ package enum APILimits {
     package static let spanPageMax = 1000
     /// What a person calls a checkpoint, encrypted.
     package static let tagBytesMax = 4 << 10
+    /// A picture of 160 × 120 pixels, encrypted: at most 57,600 bytes and a little.
+    package static let thumbnailBytesMax = 64 << 10
     /// Shares that an account may have open at once.
     package static let sharesMax = 1000
     /// The tag of a link.

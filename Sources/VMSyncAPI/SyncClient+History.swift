@@ -70,6 +70,18 @@ extension SyncClient {
         try await put(tag ?? Data(), at: "/vms/\(vm)/checkpoints/\(sequence)/tag")
     }
 
+    /// - Parameter thumbnail: encrypted.
+    package func setThumbnail(_ thumbnail: [UInt8], of sequence: Sequence, of vm: VMID) async throws {
+        try await put(thumbnail, at: "/vms/\(vm)/checkpoints/\(sequence)/thumbnail")
+    }
+
+    /// - Returns: as it was sent.
+    /// - Throws: `notFound` if there is none.
+    package func thumbnail(of sequence: Sequence, of vm: VMID) async throws -> [UInt8] {
+        let response = try await send(.GET, "/vms/\(vm)/checkpoints/\(sequence)/thumbnail")
+        return Array(try await collect(response, bytesMax: APILimits.thumbnailBytesMax).readableBytesView)
+    }
+
     /// Takes checkpoints off the list; see `MetadataStore.forget`.
     package func forget(_ sequences: [Sequence], of vm: VMID, isTrial: Bool) async throws -> PruneReport {
         try await ask(

@@ -19,6 +19,7 @@ extension Daemon {
                 sequence: checkpoint.sequence, created: checkpoint.created,
                 device: devices.first { $0.id == checkpoint.device }?.name ?? "\(checkpoint.device)",
                 kind: checkpoint.kind, bytes: outline.pack(PackID(checkpoint.basis, checkpoint.sequence))?.size,
+                hasThumbnail: checkpoint.hasThumbnail,
                 tag: checkpoint.tag.flatMap { readTag($0, checkpoint.sequence, host.id) },
                 cameFrom: checkpoint.basis == checkpoint.parent ? nil : checkpoint.basis,
                 isHead: checkpoint == outline.head)
@@ -28,6 +29,13 @@ extension Daemon {
     private nonisolated func readTag(_ tag: Data, _ sequence: Sequence, _ vm: VMID) -> String? {
         guard let bytes = try? account.decrypt(tag, .tag(vm, sequence), of: .vm(vm)) else { return nil }
         return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// The picture of the screen that goes with a checkpoint.
+    nonisolated func thumbnail(of host: VMHost, _ sequence: Sequence) async throws -> PictureMessage {
+        let encrypted = try await client.thumbnail(of: sequence, of: host.id)
+        let bytes = try account.decrypt(encrypted, .thumbnail(host.id, sequence), of: .vm(host.id))
+        return PictureMessage(try Thumbnail.decode(bytes))
     }
 
     /// The checkpoint that a person means: by number, by its tag, or `latest`.

@@ -22,6 +22,17 @@ extension Routes {
                 tag, of: try sequence("sequence", context), of: context.named("vm"), by: context.caller())
             return noContent
         }
+        group.put("checkpoints/:sequence/thumbnail") { request, context in
+            let thumbnail = try await request.body.collect(upTo: APILimits.thumbnailBytesMax)
+            try await service.setThumbnail(
+                thumbnail, of: try sequence("sequence", context), of: context.named("vm"), by: context.caller())
+            return noContent
+        }
+        group.get("checkpoints/:sequence/thumbnail") { _, context in
+            let thumbnail = try await service.thumbnail(
+                of: try sequence("sequence", context), of: context.named("vm"), for: context.caller())
+            return Response(status: .ok, body: ResponseBody(byteBuffer: ByteBuffer(bytes: thumbnail)))
+        }
         group.post("forget") { request, context in
             try json(try await service.forget(request.message(), of: context.named("vm"), by: context.caller()))
         }

@@ -83,6 +83,21 @@ extension SyncService {
             tag.readableBytes == 0 ? nil : Array(tag.readableBytesView), of: sequence, of: vm)
     }
 
+    func setThumbnail(
+        _ thumbnail: ByteBuffer, of sequence: Sequence, of vm: VMID, by caller: Caller
+    ) async throws {
+        _ = try await stored(vm, for: caller)
+        try await metadata.setThumbnail(Array(thumbnail.readableBytesView), of: sequence, of: vm)
+    }
+
+    func thumbnail(of sequence: Sequence, of vm: VMID, for caller: Caller) async throws -> [UInt8] {
+        _ = try await stored(vm, for: caller)
+        guard let thumbnail = try await metadata.thumbnail(of: sequence, of: vm) else {
+            throw VMSyncError(.notFound, "checkpoint \(sequence) has no thumbnail")
+        }
+        return thumbnail
+    }
+
     func forget(_ request: ForgetRequest, of vm: VMID, by caller: Caller) async throws -> PruneReport {
         _ = try await stored(vm, for: caller)
         return PruneReport(

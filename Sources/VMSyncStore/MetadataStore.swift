@@ -168,7 +168,15 @@ package protocol MetadataStore: Sendable {
     /// - Throws: `notFound` unless the checkpoint is on the list.
     func setTag(_ tag: [UInt8]?, of sequence: Sequence, of vm: VMID) async throws
 
-    /// Takes those of `sequences` off the list that are neither the head nor have a tag.
+    /// Keeps a picture of the screen, in the place of any other.
+    /// - Throws: `notFound` unless the checkpoint is on the list.
+    func setThumbnail(_ thumbnail: [UInt8], of sequence: Sequence, of vm: VMID) async throws
+
+    /// - Returns: nil if the checkpoint has none.
+    /// - Throws: `notFound` unless the checkpoint is on the list.
+    func thumbnail(of sequence: Sequence, of vm: VMID) async throws -> [UInt8]?
+
+    /// Takes those of `sequences` off the list that are neither the head nor have a tag; their thumbnails are gone.
     /// - Parameter isTrial: whether to say only what would be.
     /// - Returns: these, and what a `prune` would remove then.
     func forget(_ sequences: [Sequence], of vm: VMID, isTrial: Bool) async throws -> Pruned

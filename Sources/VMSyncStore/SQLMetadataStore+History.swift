@@ -13,8 +13,9 @@ extension SQLMetadataStore {
     ) throws -> HistoryOutline {
         let checkpoints = try transaction.run(
             """
-            SELECT sequence, parent, basis, kind, device, created, forgotten, tag FROM checkpoint
-            WHERE vm = ? AND sequence > ? ORDER BY sequence LIMIT ?
+            SELECT sequence, parent, basis, kind, device, created, forgotten, tag,
+                CASE WHEN thumbnail IS NULL THEN 0 ELSE 1 END AS has_thumbnail
+            FROM checkpoint WHERE vm = ? AND sequence > ? ORDER BY sequence LIMIT ?
             """, [.init(vm), try .init(sequence), .integer(Int64(limit))]
         ).map(OutlineCheckpoint.init(row:))
         guard let last = checkpoints.last?.sequence else { return HistoryOutline() }
@@ -39,6 +40,24 @@ extension SQLMetadataStore {
         }
     }
 
+    package func setThumbnail(_ thumbnail: [UInt8], of sequence: Sequence, of vm: VMID) async throws {
+        try await engine.transaction(.write) { transaction in
+            try Self.checkListed(sequence, of: vm, transaction)
+            _ = try transaction.run(
+                "UPDATE checkpoint SET thumbnail = ? WHERE vm = ? AND sequence = ?",
+                [.bytes(thumbnail), .init(vm), try .init(sequence)])
+        }
+    }
+
+    package func thumbnail(of sequence: Sequence, of vm: VMID) async throws -> [UInt8]? {
+        try await engine.transaction(.read) { transaction in
+            try Self.checkListed(sequence, of: vm, transaction)
+            return try transaction.run(
+                "SELECT thumbnail FROM checkpoint WHERE vm = ? AND sequence = ?", [.init(vm), try .init(sequence)]
+            ).first?.bytesIfPresent("thumbnail")
+        }
+    }
+
     /// - Throws: `notFound` unless there is such a checkpoint, on the list.
     static func checkListed(_ sequence: Sequence, of vm: VMID, _ transaction: any SQLTransaction) throws {
         let row = try checkpointRow(of: vm, at: sequence, transaction)
@@ -56,7 +75,7 @@ extension SQLMetadataStore {
             if !isTrial {
                 for checkpoint in dropped {
                     try transaction.run(
-                        "UPDATE checkpoint SET forgotten = 1 WHERE vm = ? AND sequence = ?",
+                        "UPDATE checkpoint SET forgotten = 1, thumbnail = NULL WHERE vm = ? AND sequence = ?",
                         [.init(vm), try .init(checkpoint.sequence)])
                 }
             }
@@ -115,6 +134,7 @@ extension OutlineCheckpoint {
             parent: Sequence(rawValue: try row.unsigned("parent")),
             basis: Sequence(rawValue: try row.unsigned("basis")), kind: try row.checked("kind"),
             device: try row.checked("device"), created: try row.timestamp("created"),
-            isForgotten: try row.integer("forgotten") != 0, tag: try row.bytesIfPresent("tag").map { Data($0) })
+            isForgotten: try row.integer("forgotten") != 0, hasThumbnail: try row.integer("has_thumbnail") != 0,
+            tag: try row.bytesIfPresent("tag").map { Data($0) })
     }
 }

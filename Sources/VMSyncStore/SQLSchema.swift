@@ -91,7 +91,7 @@ enum SQLSchema {
             epoch INTEGER NOT NULL, device TEXT NOT NULL REFERENCES device(id), kind TEXT NOT NULL,
             parent INTEGER NOT NULL, basis INTEGER NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
             statement BLOB NOT NULL, created INTEGER NOT NULL, forgotten INTEGER NOT NULL, tag BLOB,
-            PRIMARY KEY (vm, sequence)
+            thumbnail BLOB, PRIMARY KEY (vm, sequence)
         ) STRICT;
         CREATE TABLE pack (
             vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, first INTEGER NOT NULL, last INTEGER NOT NULL,

@@ -36,27 +36,45 @@ struct HistoryCommand: AsyncParsableCommand {
         commandName: "history", abstract: "Show the checkpoints that a VM can go back to, the newest first.",
         discussion: """
             Each has a number. Give it a name with vmsync tag, go back with vmsync restore NAME@NUMBER, or make a VM of its own \
-            of it with vmsync restore NAME@NUMBER --as NEW.
+            of it with vmsync restore NAME@NUMBER --as NEW. Some have a small picture of the screen.
+
+              vmsync history work --thumbnails --limit 5
             """)
 
     @OptionGroup var common: CommonOptions
     @OptionGroup var vm: VMArgument
     @Option(help: "How many to show.") var limit = 20
     @Flag(help: "Show all.") var all = false
+    @Flag(help: "Draw the pictures too.") var thumbnails = false
+
+    func validate() throws {
+        guard !thumbnails || Terminal.isOutput && !common.json else {
+            throw ValidationError("--thumbnails draws on a terminal; vmsync thumbnail writes a file")
+        }
+    }
 
     func run() async throws {
-        let entries = try await common.withDaemon { try await $0.get(vm.path("history"), as: [HistoryEntry].self) }
-        if common.json { return try Output.json(entries) }
-        let shown = entries.reversed().prefix(all ? entries.count : max(0, limit))
-        Output.table(
-            ["CHECKPOINT", "TIME", "SIZE", "DEVICE", "STATE", "TAG"],
-            shown.map { entry in
-                [
-                    "\(entry.sequence)", Output.time(entry.created), entry.bytes.map { "\(ByteCount($0))" } ?? "-",
-                    entry.device, entry.kind == .live ? "running" : "off", note(entry),
-                ]
-            })
-        if entries.count > shown.count { Output.line("and \(entries.count - shown.count) older ones: --all") }
+        try await common.withDaemon { client in
+            let entries = try await client.get(vm.path("history"), as: [HistoryEntry].self)
+            if common.json { return try Output.json(entries) }
+            let shown = entries.reversed().prefix(all ? entries.count : max(0, limit))
+            let lines = Output.lines(
+                ["CHECKPOINT", "TIME", "SIZE", "DEVICE", "STATE", "TAG"], shown.map(cells))
+            Output.line(lines[0])
+            for (line, entry) in zip(lines.dropFirst(), shown) {
+                Output.line(line)
+                guard thumbnails, entry.hasThumbnail else { continue }
+                Terminal.draw(try await client.thumbnail(vm, entry.sequence))
+            }
+            if entries.count > shown.count { Output.line("and \(entries.count - shown.count) older ones: --all") }
+        }
+    }
+
+    private func cells(_ entry: HistoryEntry) -> [String] {
+        [
+            "\(entry.sequence)", Output.time(entry.created), entry.bytes.map { "\(ByteCount($0))" } ?? "-",
+            entry.device, entry.kind == .live ? "running" : "off", note(entry),
+        ]
     }
 
     private func note(_ entry: HistoryEntry) -> String {

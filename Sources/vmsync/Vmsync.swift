@@ -32,7 +32,8 @@ struct Vmsync: AsyncParsableCommand {
             CommandGroup(
                 name: "History:",
                 subcommands: [
-                    HistoryCommand.self, TagCommand.self, RestoreCommand.self, ForgetCommand.self, PruneCommand.self,
+                    HistoryCommand.self, TagCommand.self, ThumbnailCommand.self, RestoreCommand.self,
+                    ForgetCommand.self, PruneCommand.self,
                     CheckCommand.self, RepairCommand.self,
                 ]),
             CommandGroup(

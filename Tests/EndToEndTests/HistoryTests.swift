@@ -25,6 +25,7 @@ extension EndToEnd {
                 try stage.readTape()
                 let late = stage.tape.witness.count
                 let head = try #require(try await trial.vm("B")).head
+                try await Self.checkThumbnail(of: head, trial)
 
                 // On B, which follows the head, and has no way back but from the base.
                 try await Self.restore("before-upgrade", on: "B", trial)
@@ -64,6 +65,27 @@ extension EndToEnd {
                     witness.gaps == (witness.first ?? 0) - 1 && witness.count > late && witness.nonces == before.nonces
                 }
             }
+        }
+
+        /// Of what was on the screen when the VM was suspended: the firmware's words, light on dark. The small guest writes on
+        /// its serial line.
+        private static func checkThumbnail(of sequence: Sequence, _ trial: Trial) async throws {
+            _ = try await waitFor("the picture of the last checkpoint") {
+                try await history(trial).last { $0.hasThumbnail }?.sequence == sequence ? true : nil
+            }
+            let file = trial.folder + "/screen.png"
+            let shown = try await trial.vmsync("B", "thumbnail", "work@\(sequence)", "--output", file, "--json")
+            let written = try shown.json() as? [String: Any]
+            #expect(shown.code == 0 && written?["width"] as? Int == 160)
+            #expect(try Data(contentsOf: URL(fileURLWithPath: file)).starts(with: [0x89, 0x50, 0x4E, 0x47]))
+            let picture = try await trial.control("B") {
+                try await $0.get("/vms/work/thumbnails/\(sequence)", as: PictureMessage.self).picture
+            }
+            #expect(picture.width == 160 && picture.height == 89)
+            let colors = Set(picture.pixels)
+            #expect(colors.contains(0) && colors.contains { $0 > 40 } && colors.count < 200)
+            let none = try await trial.vmsync("B", "thumbnail", "work@999999", "--output", file)
+            #expect(none.code == 10 && none.errors.contains("vmsync history work"))
         }
 
         @Test func aCopyOfTheDisksBoots() async throws {

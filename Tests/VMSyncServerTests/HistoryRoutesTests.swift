@@ -98,6 +98,24 @@ struct HistoryRoutesTests {
         }
     }
 
+    @Test func aThumbnailComesBackToOthers() async throws {
+        try await ServerFixture.with { it in
+            let vm = try await it.activeVM()
+            try await it.commit(1, to: vm)
+            let one = Sequence(rawValue: 1)
+            let none = await failure { _ = try await it.desktop.thumbnail(of: one, of: vm) }
+            #expect(none?.code == .notFound)
+            let largest = [UInt8](repeating: 9, count: APILimits.thumbnailBytesMax)
+            for bytes in [[], [1, 2, 3], largest] {
+                try await it.laptop.setThumbnail(bytes, of: one, of: vm)
+                #expect(try await it.desktop.thumbnail(of: one, of: vm) == bytes)
+            }
+            let large = await failure { try await it.laptop.setThumbnail(largest + [0], of: one, of: vm) }
+            #expect(large?.code == .invalidInput)
+            #expect(try await it.desktop.thumbnail(of: one, of: vm) == largest)
+        }
+    }
+
     @Test func nobodyElseSeesOrChangesIt() async throws {
         try await ServerFixture.with { it in
             let vm = try await it.activeVM()
@@ -109,6 +127,8 @@ struct HistoryRoutesTests {
             let tries: [@Sendable () async throws -> Void] = [
                 { _ = try await stranger.client.history(of: vm) }, { _ = try await stranger.client.spans(of: vm) },
                 { try await stranger.client.setTag(Data([1]), of: one, of: vm) },
+                { try await stranger.client.setThumbnail([1], of: one, of: vm) },
+                { _ = try await stranger.client.thumbnail(of: one, of: vm) },
                 { _ = try await stranger.client.forget([one], of: vm, isTrial: false) },
                 { _ = try await stranger.client.prune(vm, isTrial: false) },
                 { _ = try await stranger.client.add(offer, to: vm, pack: .bytes(pack)) },

@@ -95,6 +95,28 @@ extension MetadataStoreContract {
             #expect(await code { try await it.store.setTag([1], of: two, of: vm) } == .notFound)
             #expect(await code { try await it.store.setTag([1], of: Sequence(rawValue: 9), of: vm) } == .notFound)
         },
+        Clause("a thumbnail is kept, replaced, and gone with its checkpoint") { it async throws -> Void in
+            let (vm, _, _) = try await it.vmWithHistory(3)
+            let (one, two) = (Sequence(rawValue: 1), Sequence(rawValue: 2))
+            #expect(try await it.store.thumbnail(of: two, of: vm) == nil)
+            let picture = (0..<60_000).map { UInt8(truncatingIfNeeded: $0) }
+            for bytes in [[1], picture] {
+                try await it.store.setThumbnail(bytes, of: two, of: vm)
+                #expect(try await it.store.thumbnail(of: two, of: vm) == bytes)
+            }
+            let outline = try await it.store.outline(of: vm, after: .base, limit: 9)
+            #expect(outline.checkpoints.map(\.hasThumbnail) == [false, true, false])
+            _ = try await it.store.forget([two], of: vm, isTrial: true)
+            #expect(try await it.store.thumbnail(of: two, of: vm) == picture)
+            _ = try await it.store.forget([two], of: vm, isTrial: false)
+            let after = try await it.store.outline(of: vm, after: .base, limit: 9)
+            #expect(after.checkpoints.allSatisfy { !$0.hasThumbnail })
+            #expect(try await it.store.thumbnail(of: one, of: vm) == nil)
+            for gone in [two, Sequence(rawValue: 9)] {
+                #expect(await code { _ = try await it.store.thumbnail(of: gone, of: vm) } == .notFound)
+                #expect(await code { try await it.store.setThumbnail([1], of: gone, of: vm) } == .notFound)
+            }
+        },
         Clause("what is pruned is what was said, is gone for good, and its blobs are told") { it async throws -> Void in
             let (vm, _, packs) = try await it.vmWithHistory(300)
             let chunk = try await it.addChunk("a", size: 7)

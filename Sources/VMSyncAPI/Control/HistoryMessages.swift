@@ -1,3 +1,4 @@
+import Foundation
 import VMSyncCore
 import VMSyncPolicy
 
@@ -10,20 +11,23 @@ package struct HistoryEntry: Sendable, Codable {
     package let kind: CheckpointKind
     /// Of its own pack; nil if that was pruned, because others lead there.
     package let bytes: UInt64?
+    /// Whether there is a picture of the screen.
+    package let hasThumbnail: Bool
     package let tag: String?
     /// The checkpoint that the VM went back to with it.
     package let cameFrom: Sequence?
     package let isHead: Bool
 
     package init(
-        sequence: Sequence, created: Timestamp, device: String, kind: CheckpointKind, bytes: UInt64?, tag: String?,
-        cameFrom: Sequence?, isHead: Bool
+        sequence: Sequence, created: Timestamp, device: String, kind: CheckpointKind, bytes: UInt64?,
+        hasThumbnail: Bool, tag: String?, cameFrom: Sequence?, isHead: Bool
     ) {
         self.sequence = sequence
         self.created = created
         self.device = device
         self.kind = kind
         self.bytes = bytes
+        self.hasThumbnail = hasThumbnail
         self.tag = tag
         self.cameFrom = cameFrom
         self.isHead = isHead
@@ -31,8 +35,28 @@ package struct HistoryEntry: Sendable, Codable {
 
     enum CodingKeys: String, CodingKey {
         case sequence, created, device, kind, bytes, tag
+        case hasThumbnail = "thumbnail"
         case cameFrom = "came_from"
         case isHead = "head"
+    }
+}
+
+/// `GET /vms/NAME/thumbnails/SEQUENCE`
+package struct PictureMessage: Sendable, Codable {
+    package let width: Int
+    package let height: Int
+    /// As in `Picture`.
+    package let pixels: Data
+
+    package init(_ picture: Picture) {
+        width = picture.width
+        height = picture.height
+        pixels = Data(picture.pixels)
+    }
+
+    /// - Throws: `corrupt` unless it is one.
+    package var picture: Picture {
+        get throws(VMSyncError) { try Picture(width: width, height: height, pixels: Array(pixels)) }
     }
 }
 

@@ -123,6 +123,11 @@ struct ControlServer {
             let vm = try await checked { try await host(context) }
             return try await answer { try await daemon.history(of: vm) }
         }
+        group.get("thumbnails/:sequence") { _, context in
+            let vm = try await checked { try await host(context) }
+            let sequence = try context.parameters.require("sequence", as: UInt64.self)
+            return try await answer { try await daemon.thumbnail(of: vm, Sequence(rawValue: sequence)) }
+        }
         group.post("tag") { request, context in
             let vm = try await checked { try await host(context) }
             let order = try await read(TagOrder.self, request)

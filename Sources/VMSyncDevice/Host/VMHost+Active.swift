@@ -21,6 +21,7 @@ extension VMHost {
             if isAway { return keepHere(made, since: start) }
             try await upload(made.sealed, made: made)
             approach?.note(.now - start, sent: made.sealed.sequence)
+            sendThumbnailIfDue(of: made.sealed.sequence)
         } catch let error as VMSyncError where error.code == .shutDown {
             // No failure: its disks are saved next.
             if let machine { guestDidShutDown(machine) }
@@ -202,6 +203,8 @@ extension VMHost {
             throw error
         }
         try Fault.point("departure-sealed")
+        // A switch waits for nothing; of one who puts the VM away this is what he saw last.
+        let drawing = then == .release ? drawScreen() : nil
         var watch = Stopwatch()
         do {
             try await commitLast(made.sealed, then: then)
@@ -214,6 +217,11 @@ extension VMHost {
         watch.lap("send")
         note(made, sending: watch.steps)
         if case .move(let pending) = then { await reportDeparture(pending, made, sending: watch.steps) }
+        if let drawing {
+            send(drawing, of: made.sealed.sequence)
+            // What it is drawn of ends now.
+            _ = try? await drawing.value
+        }
         try await departed()
     }
 

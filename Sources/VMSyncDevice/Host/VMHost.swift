@@ -102,6 +102,9 @@ package actor VMHost {
     nonisolated let reader: HistoryReader
     var maker: SpanMaker?
     var spanMaking: Task<Void, Never>?
+    var thumbnailSending: Task<Void, Never>?
+    /// Before that none is drawn while the guest runs.
+    var nextThumbnail = ContinuousClock.now
     /// The packs on the way from the replica to the head, while it catches up.
     var itinerary: [OutlinePack] = []
     /// Spans that were found to be of no use.
@@ -221,6 +224,7 @@ package actor VMHost {
             nextCheckpoint = .now
             // It can wait; the switch wants the link.
             spanMaking?.cancel()
+            thumbnailSending?.cancel()
         }
         if let held = pending.held { approach?.noteTarget(holds: held) }
     }
@@ -345,6 +349,7 @@ package actor VMHost {
     private func close() async {
         // Let go of first: that its events end now must not pass for its own end.
         spanMaking?.cancel()
+        thumbnailSending?.cancel()
         waking?.cancel()
         let released = machine
         machine = nil

@@ -22,6 +22,7 @@ package struct MachinePaths: Sendable, Hashable {
     package var agent: String { run + "/agent" }
     package var stateOut: String { run + "/state-out" }
     package var stateIn: String { run + "/state-in" }
+    package var screen: String { run + "/screen" }
     package var pidFile: String { run + "/pid" }
     package var ram: String { memory + "/ram" }
     package var ramHashes: String { memory + "/ram.hashes" }

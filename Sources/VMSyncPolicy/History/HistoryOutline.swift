@@ -14,12 +14,14 @@ package struct OutlineCheckpoint: Hashable, Sendable, Codable {
     package let created: Timestamp
     /// Off the list: it can't be restored any more.
     package let isForgotten: Bool
+    /// Whether there is a picture of the screen.
+    package let hasThumbnail: Bool
     /// What a person calls it; encrypted.
     package let tag: Data?
 
     package init(
         sequence: Sequence, parent: Sequence, basis: Sequence, kind: CheckpointKind, device: DeviceID,
-        created: Timestamp, isForgotten: Bool = false, tag: Data? = nil
+        created: Timestamp, isForgotten: Bool = false, hasThumbnail: Bool = false, tag: Data? = nil
     ) {
         self.sequence = sequence
         self.parent = parent
@@ -28,12 +30,14 @@ package struct OutlineCheckpoint: Hashable, Sendable, Codable {
         self.device = device
         self.created = created
         self.isForgotten = isForgotten
+        self.hasThumbnail = hasThumbnail
         self.tag = tag
     }
 
     enum CodingKeys: String, CodingKey {
         case sequence, parent, basis, kind, device, created, tag
         case isForgotten = "forgotten"
+        case hasThumbnail = "thumbnail"
     }
 }
 

@@ -1,0 +1,23 @@
+import Foundation
+import NIOPosix
+import QMP
+import VMSyncCore
+
+extension Machine {
+    /// Of a screen of 8,192 × 4,320 pixels; of a larger one there is no picture.
+    private static let pictureBytesMax = 8192 * 4320 * 3 + 64
+
+    /// What the guest's screen shows, also while the guest is paused.
+    /// - Throws: `machine` if there is none, or QEMU wrote something else than a picture.
+    package func screen() async throws -> Picture {
+        let path = paths.screen
+        try await during("drawing the screen") { _ = try await self.qmp.execute(QMPScreendump(filename: path)) }
+        return try await NIOThreadPool.singleton.runIfActive {
+            defer { AtomicFile.remove(path) }
+            // Read, not mapped: the next picture may be drawn over it.
+            let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+            let bytes = Array(try file.read(upToCount: Self.pictureBytesMax) ?? Data())
+            return try Picture(portablePixmap: bytes)
+        }
+    }
+}
