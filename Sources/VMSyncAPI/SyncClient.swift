@@ -27,6 +27,8 @@ package struct SyncClient: Sendable {
     static let requestTimeout: TimeAmount = .seconds(60)
     /// How long a transfer may take; a dead one is noticed much earlier, by silence.
     static let transferTimeout: TimeAmount = .hours(48)
+    /// Three heartbeats.
+    package static let silenceMax = TimeAmount.seconds(3 * APILimits.heartbeat.components.seconds)
     /// What the kernel takes of a body before it is sent. It would take megabytes, and what it has counts as sent: then a slow
     /// link looks like a server that doesn't answer. A fast one is still kept busy.
     private static let unsentBytesMax = 128 << 10
@@ -41,11 +43,12 @@ package struct SyncClient: Sendable {
     /// - Parameters:
     ///   - keys: the device's.
     ///   - server: the certificate that the servers have, in DER.
-    package static func makeHTTPClient(_ keys: DeviceKeys, server: [UInt8]) throws -> HTTPClient {
+    ///   - silence: a server that says nothing for longer is gone.
+    package static func makeHTTPClient(
+        _ keys: DeviceKeys, server: [UInt8], silence: TimeAmount = silenceMax
+    ) throws -> HTTPClient {
         var configuration = HTTPClient.Configuration(tlsConfiguration: try PinnedTLS.client(keys, server: server))
         configuration.httpVersion = .http1Only
-        // Three heartbeats: a server that is silent for longer is gone.
-        let silence = TimeAmount.seconds(3 * APILimits.heartbeat.components.seconds)
         // While a body is sent the kernel looks after that: async-http-client 1.37 traps when a connection becomes writable
         // just as a request with a write timeout begins.
         configuration.timeout = .init(connect: .seconds(3), read: silence)
