@@ -76,16 +76,18 @@ actor SpanMaker {
         }
     }
 
-    /// - Parameter budget: bytes that it may have.
+    /// - Parameter budget: bytes that may be fetched and sent for it.
     private func make(_ due: HistoryOutline.DueSpan, budget: Double) async throws {
         guard let last = folder.end(due.id.last) else { throw VMSyncError(.notFound, "its end isn't known here") }
         let first = due.id.first == .base ? nil : folder.end(due.id.first)
         guard first != nil || due.id.first == .base else {
             return logger.debug("no span \(due.id): its beginning isn't known here")
         }
-        guard Double(outline.bytes(of: due.route)) * Self.mergedShare <= budget,
-            due.route.count(where: { !folder.has($0) }) <= Self.fetchedMax
-        else { return logger.info("no span \(due.id): it would take too much of the link") }
+        let missing = due.route.filter { !folder.has($0) }
+        let needed = Double(outline.bytes(of: missing)) + Double(outline.bytes(of: due.route)) * Self.mergedShare
+        guard needed <= budget, missing.count <= Self.fetchedMax else {
+            return logger.info("no span \(due.id): it would take too much of the link")
+        }
         try await fetchMissing(of: due.route)
         let plain = "\(folder.path)/\(due.id).new"
         defer { AtomicFile.remove(plain) }
