@@ -31,9 +31,11 @@ package struct SuspendBench: Sendable {
                     try await waitUntilReady(stage)
                     // What came before is no part of it: on the slow link it would take an hour.
                     try await trial.waitUntilReady(stage.standby)
+                    let bytes = try await stateBytes(stage)
+                    say("\(name): \(ByteCount(bytes)) of state")
                     for (linkName, megabits) in Self.links {
                         try await link.slowDown(toMegabits: megabits)
-                        report.rows.append(try await measure(&stage, name, linkName, megabits, over: link))
+                        report.rows.append(try await measure(&stage, name, bytes, linkName, megabits, over: link))
                     }
                 }
             }
@@ -72,22 +74,25 @@ package struct SuspendBench: Sendable {
     }
 
     private func measure(
-        _ stage: inout Stage, _ guest: String, _ linkName: String, _ megabits: Int, over link: ShapedLink
+        _ stage: inout Stage, _ guest: String, _ bytes: UInt64, _ linkName: String, _ megabits: Int,
+        over link: ShapedLink
     ) async throws -> SuspendBenchReport.Row {
         var row = SuspendBenchReport.Row(
-            guest: guest, link: linkName, megabits: megabits, state_bytes: 0, rounds: [])
+            guest: guest, link: linkName, megabits: megabits, state_bytes: bytes, rounds: [])
         for number in 1...rounds {
             let round = try await suspendAndResume(&stage, over: link)
             say("\(guest), \(linkName), round \(number) of \(rounds): \(round.text)")
             row.rounds.append(round)
         }
-        // As one pack from the base, compressed and encrypted: the least that a system that copies it would send.
-        let shared = try await stage.trial.control(stage.standby) {
+        return row
+    }
+
+    /// Of the state as one pack from the base, compressed and encrypted: the least that a system that copies it would send.
+    private func stateBytes(_ stage: Stage) async throws -> UInt64 {
+        try await stage.trial.control(stage.standby) {
             let order = ShareOrder(checkpoint: "latest", start: nil, lifetime: 60, uses: 1, diskOnly: false)
             return try await $0.run("/vms/\(Stage.vmName)/share", order, as: Shared.self)
-        }
-        row.state_bytes = shared.bytes
-        return row
+        }.bytes
     }
 
     private func suspendAndResume(
