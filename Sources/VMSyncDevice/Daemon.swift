@@ -28,6 +28,10 @@ package actor Daemon {
     private var serverAnswers = false
     private var seenInSnapshot: Set<VMID> = []
     private let snapshot = Gate()
+    /// VMs that are being made here of a state of another, and don't have it yet.
+    private var unborn: Set<VMID>
+    /// Those of them that an earlier daemon was killed over.
+    private var abandoned: Set<VMID>
     /// How long a command waits for a server that takes the connection and then says nothing.
     private static let snapshotLimit = Duration.seconds(5)
     /// Before the list of devices is asked for again that could not be had.
@@ -41,6 +45,8 @@ package actor Daemon {
         account = environment.account
         folders = environment.folders
         logger = environment.logger
+        unborn = Set((try? AtomicFile.read([VMID].self, at: environment.folders.unborn)) ?? [])
+        abandoned = unborn
     }
 
     /// Follows the server until the task is cancelled. The VMs run on.
@@ -102,6 +108,7 @@ package actor Daemon {
         case .ready:
             serverAnswers = true
             for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
+            await removeAbandoned()
             saveKnown()
             snapshot.open()
         case .disconnected(let error):
@@ -194,6 +201,31 @@ package actor Daemon {
         known[id] = nil
         // Its folder is free when it has ended.
         await task?.value
+    }
+
+    // MARK: VMs that are being made
+
+    /// Before the server knows of it: whatever becomes of this daemon, the VM gets its state or goes.
+    func noteUnborn(_ id: VMID) throws {
+        unborn.insert(id)
+        try AtomicFile.write(Array(unborn), to: folders.unborn, durable: true)
+    }
+
+    func noteBorn(_ id: VMID) {
+        unborn.remove(id)
+        abandoned.remove(id)
+        // One too many is looked at again, and is found to have its state.
+        do { try AtomicFile.write(Array(unborn), to: folders.unborn) } catch { logger.warning("\(error.message)") }
+    }
+
+    private func removeAbandoned() async {
+        for id in abandoned {
+            do {
+                try await remove(unborn: id)
+            } catch {
+                logger.warning("\(VMSyncError(error).message)", metadata: ["vm": "\(id)"])
+            }
+        }
     }
 
     // MARK: Without the server

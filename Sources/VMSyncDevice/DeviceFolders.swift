@@ -14,6 +14,8 @@ package struct DeviceFolders: Sendable, Hashable {
     package let state: String
     /// States on their way into another VM; nothing of it outlives the daemon.
     var forks: String { state + "/forks" }
+    /// The VMs that they are meant for, while these have no state.
+    var unborn: String { state + "/unborn.json" }
     /// Sockets. Short, because a socket's path has at most 107 bytes.
     package let run: String
     /// Guest memory: on a tmpfs.

@@ -185,14 +185,14 @@ extension EndToEnd {
 
         // MARK: Parts of the above
 
-        private static func restore(
+        static func restore(
             _ checkpoint: String, as name: String? = nil, diskOnly: Bool = false, on device: String, _ trial: Trial
         ) async throws {
             let order = RestoreOrder(checkpoint: checkpoint, newName: name, diskOnly: diskOnly)
             _ = try await trial.control(device) { try await $0.run("/vms/work/restore", order, as: Restored.self) }
         }
 
-        private static func history(_ trial: Trial, on device: String = "A") async throws -> [HistoryEntry] {
+        static func history(_ trial: Trial, on device: String = "A") async throws -> [HistoryEntry] {
             try await trial.control(device) { try await $0.get("/vms/work/history", as: [HistoryEntry].self) }
         }
 
@@ -221,7 +221,7 @@ extension EndToEnd {
             }
         }
 
-        private static func vm(_ device: String, _ name: String, _ trial: Trial) async throws -> VMStatus? {
+        static func vm(_ device: String, _ name: String, _ trial: Trial) async throws -> VMStatus? {
             try await trial.status(device).vms.first { $0.name == name }
         }
 
@@ -243,7 +243,7 @@ extension EndToEnd {
             return memory.range(of: stored) != nil
         }
 
-        private static func waitForCount(
+        static func waitForCount(
             on device: String, _ name: String, _ trial: Trial, _ isThere: @escaping @Sendable (Witness) -> Bool
         ) async throws {
             let id = try #require(try await vm(device, name, trial)).id

@@ -66,7 +66,7 @@ extension VMHost {
             throw VMSyncError(
                 .notFound, "\(name) has no checkpoint \(target) to go back to", hint: "vmsync history \(name)")
         }
-        let epoch = try await acquireFreshLease()
+        let epoch = try await acquireLease(force: false)
         // Noted before anything is sent: whatever becomes of the commit, this device doesn't run the VM under this epoch.
         var word: Data?
         do {
@@ -74,6 +74,7 @@ extension VMHost {
             guard let head = record.head, record.epoch == epoch else {
                 throw VMSyncError(.fenced, "the VM went elsewhere meanwhile", hint: "vmsync status \(name)")
             }
+            try Fault.point("return-leased")
             await discardMachine()
             while replica.record.sequence != target || replica.record.damage != nil {
                 if replica.record.damage != nil { try replica.reset() }
@@ -88,6 +89,7 @@ extension VMHost {
                     hint: "if that device is lost: vmsync start \(name) --force")
             }
             word = try noteRelease()
+            try Fault.point("return-ready")
             try await commitReturn(replica, after: head, epoch)
         } catch {
             noteDetour(VMSyncError(error), replica)
@@ -110,15 +112,6 @@ extension VMHost {
         }
     }
 
-    /// The lease, under an epoch under which this device hasn't given the VM back yet, as an interrupted attempt has.
-    private func acquireFreshLease() async throws -> Epoch {
-        let epoch = try await environment.client.acquireLease(id)
-        guard chain.hasReleased(epoch) else { return epoch }
-        try await refreshRecord()
-        try await environment.client.releaseLease(id, epoch: epoch, word: try noteRelease())
-        return try await environment.client.acquireLease(id)
-    }
-
     private func commitReturn(_ replica: Replica, after head: CheckpointRecord, _ epoch: Epoch) async throws {
         let sequence = head.sequence.next
         let header = CheckpointHeader(
@@ -138,6 +131,7 @@ extension VMHost {
         let signed = try Signed(said, by: account.keys)
         let offer = try CommitOffer(signed, then: .release)
         let committed = try await environment.client.commit(offer, to: id, pack: .file(path: plain + ".encrypted"))
+        try Fault.point("return-committed")
         try chainTakes(signed)
         noteHead(committed)
         try replica.applyInbox(sequence)

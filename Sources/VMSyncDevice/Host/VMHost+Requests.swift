@@ -40,12 +40,18 @@ extension VMHost {
             if try await machine?.runState() == .ioError { try await machine?.resume() }
             return
         }
-        if let holder = record.holder, holder != me, !force {
+        if !force, await isHeldElsewhere() {
             throw VMSyncError(
                 .leaseHeld, "\(name) runs on another device",
                 hint: "vmsync switch \(name); if that device is lost: vmsync start \(name) --force")
         }
         try await ask(.start(force: force))
+    }
+
+    /// What the server has said last may still be on its way, behind all that is fetched over a slow link.
+    private func isHeldElsewhere() async -> Bool {
+        if let holder = record.holder, holder != me, serverAnswers { try? await refreshRecord() }
+        return record.holder.map { $0 != me } ?? false
     }
 
     package func stop(force: Bool) async throws {
@@ -61,7 +67,7 @@ extension VMHost {
     /// Makes the state of an earlier checkpoint the head; the VM must run nowhere.
     package func restore(to sequence: Sequence) async throws {
         // An interrupted attempt may have left the lease here.
-        guard record.holder == nil || record.holder == me else {
+        guard await !isHeldElsewhere() else {
             throw VMSyncError(
                 .wrongState, "\(name) runs on another device, so it can't go back",
                 hint: "vmsync suspend \(name) there, then once more")
@@ -115,11 +121,21 @@ extension VMHost {
         for request in failed { request.answer.resume(throwing: error) }
     }
 
+    /// The lease, under an epoch under which this device hasn't given the VM back, as it has when it was interrupted on the
+    /// way back to an earlier checkpoint.
+    func acquireLease(force: Bool) async throws -> Epoch {
+        let epoch = try await environment.client.acquireLease(id, force: force)
+        guard chain.hasReleased(epoch) else { return epoch }
+        try await refreshRecord()
+        try await environment.client.releaseLease(id, epoch: epoch, word: try noteRelease())
+        return try await environment.client.acquireLease(id)
+    }
+
     private func begin(_ kind: HostRequest.Kind) async throws {
         switch kind {
         case .follow: try await followToHead()
         case .start(let force):
-            let epoch = try await environment.client.acquireLease(id, force: force)
+            let epoch = try await acquireLease(force: force)
             if force { forcedEpoch = epoch }
             try await refreshRecord()
         case .stop(let force):
