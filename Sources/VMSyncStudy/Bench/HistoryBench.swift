@@ -55,7 +55,7 @@ package struct HistoryBench: Sendable {
             report.restores.append(.init(checkpoint: target.rawValue, seconds: time))
         }
         report.stored_bytes = try Self.bytesStored(trial)
-        let rules = ForgetOrder(rules: Retention(last: 10), isTrial: false)
+        let rules = ForgetOrder(rules: Retention(last: 1), isTrial: false)
         let said = try await trial.control("A") {
             try await $0.post("/vms/\(Stage.vmName)/forget", rules, as: PruneReport.self)
         }
@@ -115,7 +115,7 @@ package struct HistoryBenchReport: Sendable, Codable {
         table.rows.append(["`prune`, s", prune_s.fixed(2), ""])
         return """
             The small guest with \(checkpoints) checkpoints, on loopback. Ten of them are gone back to on a device that is up \
-            to date: of each hundred the last before a span, to which the longest way leads. Of \(ByteCount(stored_bytes)) that are stored `forget --keep-last 10` says that \
+            to date: of each hundred the last before a span, to which the longest way leads. Of \(ByteCount(stored_bytes)) that are stored `forget --keep-last 1` says that \
             \(ByteCount(said_bytes)) can go, and `prune` frees \(ByteCount(freed_bytes)).
 
             \(table.text)

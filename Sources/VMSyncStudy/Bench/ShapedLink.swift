@@ -10,9 +10,10 @@ import VMSyncMachine
 /// Two machines in one: this network namespace, *near*, and one of its own, *far*, joined by a cable (a pair of virtual
 /// network cards) that can be made slow, and that counts its bytes. Unix sockets and files are common to both sides.
 package struct ShapedLink: Sendable {
-    /// What may leave at once after a pause, when the cable is slow: 2.6 ms of 100 Mbit/s. A card hands over up to 64 KB
-    /// in one piece; what is larger than this is cut into packets first, so nothing is lost by it.
-    package static let burstKilobytes = 32
+    /// What may leave at once after a pause: 2.6 ms of what the cable carries, 32 KB at 100 Mbit/s, and some packets at
+    /// least. A card hands over up to 64 KB in one piece; what is larger than this is cut into packets first, so nothing is
+    /// lost by it.
+    package static func burstBytes(ofMegabits rate: Int) -> Int { max(4096, rate * 32_768 / 100) }
     /// The longest queue before the cable: what a home router of good manners has. Longer ones drop.
     package static let queueMilliseconds = 50
 
@@ -67,7 +68,7 @@ package struct ShapedLink: Sendable {
     /// Lets no more than this through from now on, in each direction.
     package func slowDown(toMegabits rate: Int) async throws {
         let shape = [
-            "root", "tbf", "rate", "\(rate)mbit", "burst", "\(Self.burstKilobytes)kb", "latency",
+            "root", "tbf", "rate", "\(rate)mbit", "burst", "\(Self.burstBytes(ofMegabits: rate))", "latency",
             "\(Self.queueMilliseconds)ms",
         ]
         try await Self.tc(["qdisc", "replace", "dev", nearCard] + shape)
