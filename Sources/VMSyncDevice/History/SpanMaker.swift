@@ -49,22 +49,22 @@ actor SpanMaker {
     func make(to end: Sequence, goodput: Double?, interval: Duration) async {
         guard !isBusy else { return }
         isBusy = true
-        defer {
-            dropWhatIsOld()
-            isBusy = false
-        }
+        defer { isBusy = false }
+        var isStale = false
         do {
             try await refreshOutline()
             for due in outline.dueSpans(to: end) {
-                let seconds = Double(end.rawValue - due.id.first.rawValue) * interval.seconds
+                let seconds = Double(end.rawValue - due.first.rawValue) * interval.seconds
                 let isSlow = goodput ?? .infinity < Self.fastLink
                 try await make(due, budget: isSlow ? (goodput ?? 0) * seconds * Self.linkShare : .infinity)
             }
         } catch {
             // It may have been pruned meanwhile.
-            outline = HistoryOutline()
+            isStale = true
             logger.warning("no span to checkpoint \(end): \(VMSyncError(error).message)")
         }
+        dropWhatIsOld()
+        if isStale { outline = HistoryOutline() }
     }
 
     private func refreshOutline() async throws {
@@ -77,41 +77,43 @@ actor SpanMaker {
     }
 
     /// - Parameter budget: bytes that may be fetched and sent for it.
-    private func make(_ due: HistoryOutline.DueSpan, budget: Double) async throws {
-        guard let last = folder.end(due.id.last) else { throw VMSyncError(.notFound, "its end isn't known here") }
-        let first = due.id.first == .base ? nil : folder.end(due.id.first)
-        guard first != nil || due.id.first == .base else {
-            return logger.debug("no span \(due.id): its beginning isn't known here")
+    private func make(_ due: PackID, budget: Double) async throws {
+        // The span of the rung below may have been left out.
+        guard let route = outline.route(to: due.last, from: [due.first]) else { return }
+        guard let last = folder.end(due.last) else { throw VMSyncError(.notFound, "its end isn't known here") }
+        let first = due.first == .base ? nil : folder.end(due.first)
+        guard first != nil || due.first == .base else {
+            return logger.debug("no span \(due): its beginning isn't known here")
         }
-        let missing = due.route.filter { !folder.has($0) }
-        let needed = Double(outline.bytes(of: missing)) + Double(outline.bytes(of: due.route)) * Self.mergedShare
-        guard needed <= budget, missing.count <= Self.fetchedMax else {
-            return logger.info("no span \(due.id): it would take too much of the link")
+        let missing = route.filter { !folder.has($0) }
+        let rest = budget - Double(outline.bytes(of: missing))
+        guard Double(outline.bytes(of: route)) * Self.mergedShare <= rest, missing.count <= Self.fetchedMax else {
+            return logger.info("no span \(due): it would take too much of the link")
         }
-        try await fetchMissing(of: due.route)
-        let plain = "\(folder.path)/\(due.id).new"
+        try await fetchMissing(of: route)
+        let plain = "\(folder.path)/\(due).new"
         defer { AtomicFile.remove(plain) }
         let key = try account.newestKey(of: .vm(vm))
         let written = try await LongWork.pool.runIfActive { [vm, folder] in
             let parentState = first?.deviceState ?? []
-            try Self.merge(due, folder, state: last.deviceState, parentState: parentState, into: plain)
+            try Self.merge(route, folder, state: last.deviceState, parentState: parentState, into: plain)
             try Self.tryOut(plain, parentState: parentState)
-            return try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .span(vm, due.id.first, due.id.last))
+            return try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .span(vm, due.first, due.last))
         }
         defer { AtomicFile.remove(plain + ".encrypted") }
-        guard Double(written.size) <= budget else {
-            return logger.info("no span \(due.id): with \(written.size) bytes it would take too much of the link")
+        guard Double(written.size) <= rest else {
+            return logger.info("no span \(due): with \(written.size) bytes it would take too much of the link")
         }
         let link = SpanLink(
             vm: vm, device: account.keys.id, first: first?.end.point, last: last.end.point, size: written.size,
             checksum: written.checksum)
         let offer = SpanOffer(
-            id: due.id, size: written.size, checksum: written.checksum, link: try Signed(link, by: account.keys).bytes)
+            id: due, size: written.size, checksum: written.checksum, link: try Signed(link, by: account.keys).bytes)
         let added = try await client.add(offer, to: vm, pack: .file(path: plain + ".encrypted"))
         outline.insert(OutlinePack(added.id, size: added.size, isSpan: true))
         // The next rung is merged of it.
-        if rename(plain, folder.packPath(due.id)) != 0 { logger.debug("span \(due.id) isn't kept here") }
-        logger.info("made span \(due.id)", metadata: ["bytes": "\(written.size)", "packs": "\(due.route.count)"])
+        if rename(plain, folder.packPath(due)) != 0 { logger.debug("span \(due) isn't kept here") }
+        logger.info("made span \(due)", metadata: ["bytes": "\(written.size)", "packs": "\(route.count)"])
     }
 
     /// Fetches the packs that aren't here. What they say is signed over, so each must be what a device has said.
@@ -130,11 +132,11 @@ actor SpanMaker {
     }
 
     private static func merge(
-        _ due: HistoryOutline.DueSpan, _ folder: HistoryFolder, state: [UInt8], parentState: [UInt8],
+        _ packs: [PackID], _ folder: HistoryFolder, state: [UInt8], parentState: [UInt8],
         into path: String
     ) throws(VMSyncError) {
         let route = RouteMerge(pages: try PageFile(in: folder.path))
-        for id in due.route {
+        for id in packs {
             do throws(VMSyncError) {
                 try MappedFile.with(folder.packPath(id)) { pack throws(VMSyncError) in
                     try route.append(pack, followsState: false)

@@ -40,24 +40,17 @@ package enum SpanLadder {
 }
 
 extension HistoryOutline {
-    /// A span that is to be made.
-    package struct DueSpan: Hashable, Sendable {
-        package let id: PackID
-        /// What it is merged of.
-        package let route: [PackID]
-    }
-
     /// The spans to `end` that are to be made, those of lower rungs first; each may use the one before.
-    package func dueSpans(to end: Sequence) -> [DueSpan] {
+    package func dueSpans(to end: Sequence) -> [PackID] {
         guard let checkpoint = checkpoint(end), SpanLadder.rung(of: end, basis: checkpoint.basis) > 0 else { return [] }
         let ancestors = ancestors(of: end)
         var extended = self
-        var due: [DueSpan] = []
+        var due: [PackID] = []
         for rung in SpanLadder.rungs {
             guard let origin = extended.origin(of: end, rung, ancestors) else { continue }
             let id = PackID(origin, end)
             guard extended.pack(id) == nil, let route = extended.route(to: end, from: [origin]) else { continue }
-            due.append(DueSpan(id: id, route: route))
+            due.append(id)
             extended.insert(OutlinePack(id, size: extended.bytes(of: route), isSpan: true))
         }
         return due

@@ -31,10 +31,8 @@ struct HistoryModel {
         guard makesSpans else { return }
         for span in outline.dueSpans(to: sequence) {
             // What changed again and again is in it once.
-            let size = max(1, outline.bytes(of: span.route) / 3)
-            outline = HistoryOutline(
-                checkpoints: outline.checkpoints,
-                packs: outline.packs + [OutlinePack(span.id, size: size, isSpan: true)])
+            let route = outline.route(to: span.last, from: [span.first]) ?? []
+            outline.insert(OutlinePack(span, size: max(1, outline.bytes(of: route) / 3), isSpan: true))
         }
     }
 
