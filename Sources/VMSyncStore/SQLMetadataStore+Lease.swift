@@ -78,7 +78,9 @@ extension SQLMetadataStore {
         let first = try SQLValue(sequence)
         return try await engine.transaction(.read) { transaction in
             try transaction.run(
-                "SELECT * FROM checkpoint WHERE vm = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+                """
+                SELECT \(Self.recordColumns) FROM checkpoint WHERE vm = ? AND sequence > ? ORDER BY sequence LIMIT ?
+                """,
                 [.init(vm), first, .integer(Int64(limit))]
             ).map(CheckpointRecord.init(row:))
         }
@@ -94,8 +96,12 @@ extension SQLMetadataStore {
         of vm: VMID, at sequence: Sequence, _ transaction: any SQLTransaction
     ) throws -> SQLRow? {
         try transaction.first(
-            "SELECT * FROM checkpoint WHERE vm = ? AND sequence = ?", [.init(vm), try .init(sequence)])
+            "SELECT \(recordColumns) FROM checkpoint WHERE vm = ? AND sequence = ?", [.init(vm), try .init(sequence)])
     }
+
+    /// All that a record has, and not the picture, which is far larger.
+    private static let recordColumns =
+        "sequence, basis, epoch, device, kind, size, checksum, statement, created, forgotten"
 }
 
 extension CheckpointRecord {
