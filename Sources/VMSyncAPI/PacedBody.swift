@@ -6,20 +6,33 @@ import NIOCore
 struct PacedBody: AsyncSequence, Sendable {
     /// Little beside what a link carries until a server is given up.
     private static let portion = 64 << 10
+    /// What may be handed out at once: most packs are smaller, and no link that a VM moves over takes long for it.
+    private static let unpaced = 512 << 10
 
     let bytes: ByteBuffer
 
     func makeAsyncIterator() -> AsyncIterator { AsyncIterator(rest: bytes) }
 
     struct AsyncIterator: AsyncIteratorProtocol {
-        var rest: ByteBuffer
+        private var rest: ByteBuffer
+        private let start: Int
+
+        init(rest: ByteBuffer) {
+            self.rest = rest
+            start = rest.readerIndex
+        }
 
         mutating func next() async -> ByteBuffer? {
             guard rest.readableBytes > 0 else { return nil }
-            // The client asks for the next portion while the last is still on its way to the connection's loop. Only when it
-            // is there is it known whether the connection takes more; without this four megabytes are taken at once.
-            for loop in HTTPClient.defaultEventLoopGroup.makeIterator() { try? await loop.submit {}.get() }
+            if rest.readerIndex - start >= PacedBody.unpaced { await Self.meetConnection() }
             return rest.readSlice(length: Swift.min(rest.readableBytes, PacedBody.portion))
+        }
+
+        /// Returns when what was handed out before is with the connection. The client asks for the next portion while the last
+        /// is still on its way to the connection's loop, and only there is it known whether the connection takes more: without
+        /// this, four megabytes are taken at once.
+        private static func meetConnection() async {
+            for loop in HTTPClient.defaultEventLoopGroup.makeIterator() { try? await loop.submit {}.get() }
         }
     }
 }
