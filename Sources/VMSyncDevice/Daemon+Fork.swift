@@ -49,7 +49,8 @@ extension Daemon {
             try Fault.point("fork-registered")
             try await commitFirst(keyframe, written, key)
         } catch {
-            try? await remove(unborn: id)
+            // Also for somebody who doesn't wait any more.
+            await Task { await self.abandon(id) }.value
             throw error
         }
         await noteBorn(id)
@@ -68,15 +69,12 @@ extension Daemon {
             isOff: manifest.kind == .off, size: written.size, checksum: written.checksum,
             digest: Data(key.digest(of: manifest.digest.combined.description)), then: .release)
         let offer = try CommitOffer(try Signed(said, by: account.keys), then: .release)
-        do {
-            _ = try await client.commit(offer, to: id, pack: .file(path: keyframe.encryptedPath))
-        } catch {
-            try? await client.releaseLease(id, epoch: epoch)
-            throw error
-        }
+        _ = try await client.commit(offer, to: id, pack: .file(path: keyframe.encryptedPath))
     }
 
-    /// Removes a VM that was to get a state and didn't: without it, it would be one that boots from the base image.
+    /// Removes a VM that was to get a state and didn't: without it, it would be one that boots from the base image. One that
+    /// got it after all stays.
+    /// - Throws: `wrongState` if another device has started it meanwhile.
     nonisolated func remove(unborn id: VMID) async throws {
         do {
             let record = try await client.vm(id)

@@ -28,9 +28,9 @@ package actor Daemon {
     private var serverAnswers = false
     private var seenInSnapshot: Set<VMID> = []
     private let snapshot = Gate()
-    /// VMs that are being made here of a state of another, and don't have it yet.
+    /// VMs that are being made here of a state of another, and don't have it yet. Nobody here sees them.
     private var unborn: Set<VMID>
-    /// Those of them that an earlier daemon was killed over.
+    /// Those of them that nobody is making any more.
     private var abandoned: Set<VMID>
     /// How long a command waits for a server that takes the connection and then says nothing.
     private static let snapshotLimit = Duration.seconds(5)
@@ -45,7 +45,10 @@ package actor Daemon {
         account = environment.account
         folders = environment.folders
         logger = environment.logger
-        unborn = Set((try? AtomicFile.read([VMID].self, at: environment.folders.unborn)) ?? [])
+        let known = AtomicFile.readIfWhole([VMID].self, at: folders.unborn) { [logger] in
+            logger.warning("\($0.message)")
+        }
+        unborn = Set(known ?? [])
         abandoned = unborn
     }
 
@@ -108,7 +111,8 @@ package actor Daemon {
         case .ready:
             serverAnswers = true
             for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
-            await removeAbandoned()
+            // Apart from the events, which mustn't wait for it.
+            Task { await removeAbandoned() }
             saveKnown()
             snapshot.open()
         case .disconnected(let error):
@@ -215,7 +219,17 @@ package actor Daemon {
         unborn.remove(id)
         abandoned.remove(id)
         // One too many is looked at again, and is found to have its state.
-        do { try AtomicFile.write(Array(unborn), to: folders.unborn) } catch { logger.warning("\(error.message)") }
+        do {
+            try AtomicFile.write(Array(unborn), to: folders.unborn, durable: true)
+        } catch {
+            logger.warning("\(error.message)")
+        }
+    }
+
+    /// The VM won't get its state. It is removed now, or when the server answers again.
+    func abandon(_ id: VMID) async {
+        abandoned.insert(id)
+        await removeAbandoned()
     }
 
     private func removeAbandoned() async {
@@ -257,7 +271,7 @@ package actor Daemon {
 
     package func status() async -> DaemonStatus {
         await waitUntilKnown()
-        let vms = hosts.values.map { host in
+        let vms = visible.map { host in
             var status = host.status
             status.activeDevice = activeDevice(of: status)
             return status
@@ -267,6 +281,8 @@ package actor Daemon {
             serverAnswers: serverAnswers, state: folders.state, pid: getpid(), vms: vms.sorted { $0.name < $1.name })
     }
 
+    private var visible: [VMHost] { hosts.values.filter { !unborn.contains($0.id) } }
+
     private func activeDevice(of status: VMStatus) -> String? {
         status.holder.map { holder in deviceList.first { $0.id == holder }?.name ?? "\(holder)" }
     }
@@ -274,13 +290,13 @@ package actor Daemon {
     /// The host of the VM whose name, id or unique beginning of an id is `reference`.
     package func host(_ reference: String) async throws -> VMHost {
         await waitUntilKnown()
-        let matches = hosts.values.filter { $0.name == reference || $0.id.rawValue == reference }
+        let matches = visible.filter { $0.name == reference || $0.id.rawValue == reference }
         guard matches.count < 2 else {
             let ids = matches.map(\.id.rawValue).sorted().joined(separator: ", ")
             throw VMSyncError(.invalidInput, "\(matches.count) VMs are called \(reference)", hint: "say which: \(ids)")
         }
         if let host = matches.first { return host }
-        let prefixed = reference.count >= 4 ? hosts.values.filter { $0.id.rawValue.hasPrefix(reference) } : []
+        let prefixed = reference.count >= 4 ? visible.filter { $0.id.rawValue.hasPrefix(reference) } : []
         guard let host = prefixed.first, prefixed.count == 1 else {
             throw VMSyncError(.notFound, "there is no VM \"\(reference)\"", hint: "vmsync list")
         }

@@ -64,7 +64,12 @@ struct HistoryCommand: AsyncParsableCommand {
             for (line, entry) in zip(lines.dropFirst(), shown) {
                 Output.line(line)
                 guard thumbnails, entry.hasThumbnail else { continue }
-                Terminal.draw(try await client.thumbnail(vm, entry.sequence))
+                do {
+                    Terminal.draw(try await client.thumbnail(vm, entry.sequence))
+                } catch {
+                    // It may have been forgotten just now; the list is none the worse for it.
+                    Output.line("  (\(VMSyncError(error).message))")
+                }
             }
             if entries.count > shown.count { Output.line("and \(entries.count - shown.count) older ones: --all") }
         }

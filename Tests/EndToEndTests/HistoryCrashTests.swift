@@ -47,12 +47,17 @@ extension EndToEnd {
         @Test func aCopyThatWasNotFinishedIsNotThere() async throws {
             try await World.withGuest { stage in
                 let trial = stage.trial
-                for step in ["fork-merged", "fork-registered", "fork-leased"] {
-                    try await trial.restart("B", fault: "\(step):kill")
-                    let killed = await failure { try await HistoryTests.restore("latest", as: "zopy", on: "B", trial) }
-                    #expect(killed != nil)
-                    try await trial.waitForCrash(of: "B")
-                    try await trial.startDaemon("B", interval: 0.5)
+                let faults =
+                    ["fork-registered:fail", "fork-leased:fail", "fork-merged:kill"]
+                    + ["fork-registered:kill", "fork-leased:kill"]
+                for step in faults {
+                    try await trial.restart("B", fault: step)
+                    let broken = await failure { try await HistoryTests.restore("latest", as: "zopy", on: "B", trial) }
+                    #expect(broken != nil)
+                    if step.hasSuffix("kill") {
+                        try await trial.waitForCrash(of: "B")
+                        try await trial.startDaemon("B", interval: 0.5)
+                    }
                     for device in ["B", "A"] {
                         _ = try await waitFor("\(device) to know no copy, after \(step)") {
                             try await HistoryTests.vm(device, "zopy", trial) == nil ? true : nil

@@ -121,6 +121,10 @@ extension VMHost {
             var copy = chain
             try copy.take(outgoing.signed, account.roster)
         }
+        // What is said must be what the pack is: no replica could apply another.
+        guard outgoing.said.sequence == sealed.sequence, outgoing.said.parent?.sequence ?? .base == sealed.parent else {
+            throw VMSyncError(.bug, "checkpoint \(sealed.sequence) doesn't follow the one that the chain stands at")
+        }
         let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
         let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))

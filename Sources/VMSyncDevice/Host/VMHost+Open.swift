@@ -29,6 +29,7 @@ extension VMHost {
         try await adoptMachine(replica)
         isAdopted = true
         try HistoryFolder(paths.history).tidy()
+        Machine.removeScreens(of: paths)
         try finishInterruptedApply(replica)
     }
 

@@ -22,7 +22,8 @@ package struct MachinePaths: Sendable, Hashable {
     package var agent: String { run + "/agent" }
     package var stateOut: String { run + "/state-out" }
     package var stateIn: String { run + "/state-in" }
-    package var screen: String { run + "/screen" }
+    /// Pictures of the guest's screen, while they are drawn.
+    package static let screenPrefix = "screen-"
     package var pidFile: String { run + "/pid" }
     package var ram: String { memory + "/ram" }
     package var ramHashes: String { memory + "/ram.hashes" }
