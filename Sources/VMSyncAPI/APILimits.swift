@@ -1,3 +1,5 @@
+import VMSyncPolicy
+
 /// The limits of the sync API, the same for client and server. (docs/protocol/sync-api.md)
 package enum APILimits {
     /// A chunk: large enough that a base image has few of them, small enough that one is repeated cheaply.
@@ -22,8 +24,7 @@ package enum APILimits {
     package static let grantsMax = 10_000
     /// What the two sides of a join prove to each other.
     package static let proofBytesMax = 64
-    /// A pack: the whole memory and disk of any VM that a person's device runs.
-    package static let packBytesMax: UInt64 = 256 << 30
+    package static let packBytesMax = HistoryOutline.packBytesMax
     /// Checkpoints in one answer.
     package static let checkpointPageMax = 1000
     /// Checkpoints in one part of an outline: 2 MB of JSON.

@@ -30,24 +30,33 @@ extension Daemon {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// The picture of the screen that goes with a checkpoint.
-    nonisolated func thumbnail(of host: VMHost, _ sequence: Sequence) async throws -> PictureMessage {
+    /// The picture of the screen that goes with a checkpoint; `latest` is the newest that has one.
+    func thumbnail(of host: VMHost, _ reference: String) async throws -> PictureMessage {
+        let pictured = try await history(of: host).filter(\.hasThumbnail)
+        guard let sequence = Self.find(reference, in: pictured) else {
+            throw VMSyncError(
+                .notFound, "\(host.name) has no checkpoint \"\(reference)\" with a picture",
+                hint: "vmsync history \(host.name)")
+        }
         let encrypted = try await client.thumbnail(of: sequence, of: host.id)
         let bytes = try account.decrypt(encrypted, .thumbnail(host.id, sequence), of: .vm(host.id))
-        return PictureMessage(try Thumbnail.decode(bytes))
+        return PictureMessage(of: sequence, try Thumbnail.decode(bytes))
     }
 
-    /// The checkpoint that a person means: by number, by its tag, or `latest`.
+    /// The checkpoint that a person means.
     func checkpoint(_ reference: String, of host: VMHost) async throws -> Sequence {
-        let entries = try await history(of: host)
-        let found =
-            reference == "latest"
-            ? entries.last : entries.last { $0.tag == reference } ?? entries.last { "\($0.sequence)" == reference }
-        guard let found else {
+        guard let found = Self.find(reference, in: try await history(of: host)) else {
             throw VMSyncError(
                 .notFound, "\(host.name) has no checkpoint \"\(reference)\"", hint: "vmsync history \(host.name)")
         }
-        return found.sequence
+        return found
+    }
+
+    /// By its tag, by number, or `latest`.
+    private static func find(_ reference: String, in entries: [HistoryEntry]) -> Sequence? {
+        if reference == "latest" { return entries.last?.sequence }
+        let found = entries.last { $0.tag == reference } ?? entries.last { "\($0.sequence)" == reference }
+        return found?.sequence
     }
 
     // MARK: Tags

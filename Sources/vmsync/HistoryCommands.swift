@@ -65,7 +65,7 @@ struct HistoryCommand: AsyncParsableCommand {
                 Output.line(line)
                 guard thumbnails, entry.hasThumbnail else { continue }
                 do {
-                    Terminal.draw(try await client.thumbnail(vm, entry.sequence))
+                    Terminal.draw(try await client.thumbnail("\(entry.sequence)", of: vm).picture)
                 } catch {
                     // It may have been forgotten just now; the list is none the worse for it.
                     Output.line("  (\(VMSyncError(error).message))")

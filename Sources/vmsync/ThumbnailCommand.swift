@@ -24,11 +24,8 @@ struct ThumbnailCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (sequence, picture) = try await common.withDaemon { client in
-            let entries = try await client.get(target.vm.path("history"), as: [HistoryEntry].self)
-            let entry = try find(target.checkpoint, in: entries)
-            return (entry.sequence, try await client.thumbnail(target.vm, entry.sequence))
-        }
+        let message = try await common.withDaemon { try await $0.thumbnail(target.checkpoint, of: target.vm) }
+        let (sequence, picture) = (message.sequence, try message.picture)
         guard let output else { return Terminal.draw(picture) }
         do {
             try Data(picture.png).write(to: URL(fileURLWithPath: output))
@@ -42,20 +39,6 @@ struct ThumbnailCommand: AsyncParsableCommand {
         Output.line("checkpoint \(sequence): \(picture.width) × \(picture.height) pixels in \(output)")
     }
 
-    /// Of several with a picture, `latest` is the newest of them.
-    private func find(_ checkpoint: String, in entries: [HistoryEntry]) throws(VMSyncError) -> HistoryEntry {
-        let found =
-            checkpoint == "latest"
-            ? entries.last { $0.hasThumbnail }
-            : entries.last { $0.tag == checkpoint } ?? entries.last { "\($0.sequence)" == checkpoint }
-        guard let found else {
-            throw VMSyncError(
-                .notFound, "\(target.vm.name) has no checkpoint \"\(checkpoint)\" with a picture",
-                hint: "vmsync history \(target.vm.name)")
-        }
-        return found
-    }
-
     private struct Written: Encodable {
         let checkpoint: Sequence
         let width: Int
@@ -65,7 +48,9 @@ struct ThumbnailCommand: AsyncParsableCommand {
 }
 
 extension ControlClient {
-    func thumbnail(_ vm: VMArgument, _ sequence: Sequence) async throws -> Picture {
-        try await get(vm.path("thumbnails/\(sequence)"), as: PictureMessage.self).picture
+    /// - Parameter checkpoint: by number, by tag, or `latest`.
+    func thumbnail(_ checkpoint: String, of vm: VMArgument) async throws -> PictureMessage {
+        let safe = checkpoint.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? checkpoint
+        return try await get(vm.path("thumbnails/\(safe)"), as: PictureMessage.self)
     }
 }

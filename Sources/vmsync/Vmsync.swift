@@ -33,8 +33,7 @@ struct Vmsync: AsyncParsableCommand {
                 name: "History:",
                 subcommands: [
                     HistoryCommand.self, TagCommand.self, ThumbnailCommand.self, RestoreCommand.self,
-                    ForgetCommand.self, PruneCommand.self,
-                    CheckCommand.self, RepairCommand.self,
+                    ForgetCommand.self, PruneCommand.self, CheckCommand.self, RepairCommand.self,
                 ]),
             CommandGroup(
                 name: "Sharing:",

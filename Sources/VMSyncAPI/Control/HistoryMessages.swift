@@ -41,14 +41,16 @@ package struct HistoryEntry: Sendable, Codable {
     }
 }
 
-/// `GET /vms/NAME/thumbnails/SEQUENCE`
+/// `GET /vms/NAME/thumbnails/CHECKPOINT`, by number, by tag, or `latest`
 package struct PictureMessage: Sendable, Codable {
+    package let sequence: Sequence
     package let width: Int
     package let height: Int
     /// As in `Picture`.
     package let pixels: Data
 
-    package init(_ picture: Picture) {
+    package init(of sequence: Sequence, _ picture: Picture) {
+        self.sequence = sequence
         width = picture.width
         height = picture.height
         pixels = Data(picture.pixels)

@@ -123,10 +123,10 @@ struct ControlServer {
             let vm = try await checked { try await host(context) }
             return try await answer { try await daemon.history(of: vm) }
         }
-        group.get("thumbnails/:sequence") { _, context in
+        group.get("thumbnails/:checkpoint") { _, context in
             let vm = try await checked { try await host(context) }
-            let sequence = try context.parameters.require("sequence", as: UInt64.self)
-            return try await answer { try await daemon.thumbnail(of: vm, Sequence(rawValue: sequence)) }
+            let checkpoint = try context.parameters.require("checkpoint")
+            return try await answer { try await daemon.thumbnail(of: vm, checkpoint) }
         }
         group.post("tag") { request, context in
             let vm = try await checked { try await host(context) }

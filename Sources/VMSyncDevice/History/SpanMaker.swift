@@ -90,7 +90,7 @@ actor SpanMaker {
         guard Double(outline.bytes(of: route)) * Self.mergedShare <= rest, missing.count <= Self.fetchedMax else {
             return logger.info("no span \(due): it would take too much of the link")
         }
-        try await fetchMissing(of: route)
+        try await fetch(missing)
         let plain = "\(folder.path)/\(due).new"
         defer { AtomicFile.remove(plain) }
         let key = try account.newestKey(of: .vm(vm))
@@ -116,10 +116,10 @@ actor SpanMaker {
         logger.info("made span \(due)", metadata: ["bytes": "\(written.size)", "packs": "\(route.count)"])
     }
 
-    /// Fetches the packs that aren't here. What they say is signed over, so each must be what a device has said.
-    private func fetchMissing(of route: [PackID]) async throws {
+    /// Fetches packs that aren't here. What they say is signed over, so each must be what a device has said.
+    private func fetch(_ missing: [PackID]) async throws {
         var chain = Chain(vm: vm)
-        for id in route where !folder.has(id) {
+        for id in missing {
             let believed = try await reader.believe(id, after: chain)
             chain = believed.chain
             let path = folder.packPath(id)

@@ -113,8 +113,8 @@ package struct HistoryOutline: Hashable, Sendable, Codable {
 
     package var head: OutlineCheckpoint? { checkpoints.last }
 
-    /// Bytes of a pack, at most; as the sync API says.
-    private static let packBytesMax: UInt64 = 256 << 30
+    /// Bytes of a pack, at most: the whole memory and disk of any VM that a person's device runs.
+    package static let packBytesMax: UInt64 = 256 << 30
 
     /// Whether each pack leads upwards, from a state that is there to one that is.
     package var isConsistent: Bool {

@@ -115,8 +115,9 @@ package struct HistoryBenchReport: Sendable, Codable {
         table.rows.append(["`prune`, s", prune_s.fixed(2), ""])
         return """
             The small guest with \(checkpoints) checkpoints, on loopback. Ten of them are gone back to on a device that is up \
-            to date: of each hundred the last before a span, to which the longest way leads. Of \(ByteCount(stored_bytes)) that are stored `forget --keep-last 1` says that \
-            \(ByteCount(said_bytes)) can go, and `prune` frees \(ByteCount(freed_bytes)).
+            to date: of each hundred the last before a span, to which the longest way leads. Of \(ByteCount(stored_bytes)) \
+            that are stored `forget --keep-last 1` says that \(ByteCount(said_bytes)) can go, and `prune` frees \
+            \(ByteCount(freed_bytes)).
 
             \(table.text)
             """
