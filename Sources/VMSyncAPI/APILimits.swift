@@ -17,6 +17,10 @@ package enum APILimits {
     package static let descriptionBytesMax = 64 << 10
     /// What a device tells the others of itself, encrypted.
     package static let profileBytesMax = 64 << 10
+    /// What is set for a VM, encrypted: as many settings as a layer may have.
+    package static let policyBytesMax = 64 << 10
+    /// How a device says that it stands, encrypted.
+    package static let standingBytesMax = 4 << 10
     /// Signed records: what is said of a checkpoint, an entry of a roster.
     package static let statementBytesMax = 6 << 10
     package static let entryBytesMax = 64 << 10

@@ -285,3 +285,16 @@ package struct Health: Sendable, Codable {
         self.time = time
     }
 }
+
+/// `PUT /vms/ID/standing`
+package struct StandingReport: Hashable, Sendable, Codable {
+    /// The checkpoint that the device holds.
+    package let held: Sequence
+    /// How it stands, encrypted.
+    package let note: Data?
+
+    package init(held: Sequence, note: Data?) {
+        self.held = held
+        self.note = note
+    }
+}

@@ -51,11 +51,35 @@ package struct VMRecord: Hashable, Sendable, Codable {
     package let lastSwitch: SwitchRecord?
     /// The signed word of the device that was given the VM after the head and gave it back.
     package let release: Data?
+    /// What is set for it on all devices, encrypted.
+    package let policy: Data?
+    /// What devices have said of themselves and this VM.
+    package let standings: [Standing]
     package let created: Timestamp
     /// Of two records of a VM, that with the larger revision is the newer.
     package let revision: UInt64
 
-    package init(description: Data, lease: LeaseState, created: Timestamp, revision: UInt64) {
+    /// What one device has said of itself and a VM.
+    package struct Standing: Hashable, Sendable, Codable {
+        package let device: DeviceID
+        /// The checkpoint that it holds.
+        package let held: Sequence
+        /// How it stands, encrypted.
+        package let note: Data?
+        package let told: Timestamp
+
+        package init(device: DeviceID, held: Sequence, note: Data?, told: Timestamp) {
+            self.device = device
+            self.held = held
+            self.note = note
+            self.told = told
+        }
+    }
+
+    package init(
+        description: Data, lease: LeaseState, policy: Data?, standings: [Standing], created: Timestamp,
+        revision: UInt64
+    ) {
         id = lease.vm
         self.description = description
         epoch = lease.epoch
@@ -64,12 +88,14 @@ package struct VMRecord: Hashable, Sendable, Codable {
         runState = lease.holder != nil ? .active : lease.head?.kind == .live ? .suspended : .off
         lastSwitch = lease.lastSwitch
         release = lease.release
+        self.policy = policy
+        self.standings = standings
         self.created = created
         self.revision = revision
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, description, epoch, holder, head, release, created, revision
+        case id, description, epoch, holder, head, release, policy, standings, created, revision
         case runState = "run_state"
         case lastSwitch = "switch"
     }

@@ -6,6 +6,15 @@ import NIOHTTP1
 import VMSyncCore
 
 extension SyncClient {
+    /// - Parameter policy: encrypted; nil removes it.
+    package func setPolicy(_ policy: Data?, of vm: VMID) async throws {
+        try await put(policy ?? Data(), at: "/vms/\(vm)/policy")
+    }
+
+    package func setStanding(_ report: StandingReport, of vm: VMID) async throws {
+        try await tell(.PUT, "/vms/\(vm)/standing", report)
+    }
+
     /// Those of `hashes` that the server lacks; any number, asked in portions.
     package func missingChunks(_ hashes: [ContentHash]) async throws -> [ContentHash] {
         var missing: [ContentHash] = []

@@ -43,9 +43,10 @@ package struct SyncClient: Sendable {
     /// - Parameters:
     ///   - keys: the device's.
     ///   - server: the certificate that the servers have, in DER.
+    ///   - meter: counts all that goes over its connections.
     ///   - silence: a server that says nothing for longer is gone.
     package static func makeHTTPClient(
-        _ keys: DeviceKeys, server: [UInt8], silence: TimeAmount = silenceMax
+        _ keys: DeviceKeys, server: [UInt8], meter: TrafficMeter? = nil, silence: TimeAmount = silenceMax
     ) throws -> HTTPClient {
         var configuration = HTTPClient.Configuration(tlsConfiguration: try PinnedTLS.client(keys, server: server))
         configuration.httpVersion = .http1Only
@@ -63,8 +64,10 @@ package struct SyncClient: Sendable {
             func set(_ option: CInt, _ value: Int) -> EventLoopFuture<Void> {
                 channel.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: option)), value: value)
             }
+            let counted = meter.map { channel.pipeline.addHandler($0.makeHandler(), position: .first) }
             return .andAllSucceed(
                 [
+                    counted ?? channel.eventLoop.makeSucceededVoidFuture(),
                     set(TCP_NOTSENT_LOWAT, Self.unsentBytesMax),
                     set(TCP_USER_TIMEOUT, Int(silence.nanoseconds / 1_000_000)),
                 ], on: channel.eventLoop)

@@ -4,6 +4,17 @@ package struct ByteCount: CustomStringConvertible, Sendable {
     package init(_ bytes: UInt64) { self.bytes = bytes }
     package init(_ bytes: Int) { self.bytes = UInt64(max(0, bytes)) }
 
+    /// "500MB", "1.5 GB", "20G", "4096": powers of 1000.
+    package init?(_ text: String) {
+        let units: [Character: Double] = ["K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12]
+        var number = text.uppercased().filter { $0 != " " }[...]
+        if number.hasSuffix("B") { number = number.dropLast() }
+        let unit = number.last.flatMap { units[$0] }
+        if unit != nil { number = number.dropLast() }
+        guard let value = Double(number), value.isFinite, value >= 0, value * (unit ?? 1) < 1e18 else { return nil }
+        bytes = UInt64((value * (unit ?? 1)).rounded())
+    }
+
     package var description: String {
         let units = ["B", "KB", "MB", "GB", "TB", "PB"]
         var tenths = bytes * 10

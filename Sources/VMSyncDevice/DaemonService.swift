@@ -10,21 +10,19 @@ import UnixSignals
 import VMSyncAPI
 import VMSyncCore
 import VMSyncMachine
+import VMSyncPolicy
 import VMSyncSecrets
 
 /// What a daemon is started with.
 package struct DaemonSettings: Sendable {
     package var folders: DeviceFolders
-    /// Between two checkpoints of a running VM.
-    package var checkpointInterval: Duration
+    /// What outweighs all that is set elsewhere.
+    package var policy: PolicyLayer
     package var logger: Logger
 
-    /// Often enough that a switch sends little and a lost device loses little; seldom enough that nobody notices.
-    package static let standardInterval = Duration.seconds(1)
-
-    package init(folders: DeviceFolders, checkpointInterval: Duration = standardInterval, logger: Logger) {
+    package init(folders: DeviceFolders, policy: PolicyLayer, logger: Logger) {
         self.folders = folders
-        self.checkpointInterval = checkpointInterval
+        self.policy = policy
         self.logger = logger
     }
 }
@@ -47,7 +45,10 @@ package enum DaemonService {
             throw VMSyncError(
                 .corrupt, "\(folders.keys) is missing: this device can't prove who it is", hint: "vmsync join")
         }
-        let http = try SyncClient.makeHTTPClient(keys, server: Array(identity.serverCertificate))
+        let meter = TrafficMeter()
+        let conditions = try DeviceConditions(
+            folders: folders, meter: meter, commandLine: settings.policy, logger: settings.logger)
+        let http = try SyncClient.makeHTTPClient(keys, server: Array(identity.serverCertificate), meter: meter)
         do {
             let client = SyncClient(servers: ServerRing(identity.servers), httpClient: http)
             let account = try Account.load(folders, client: client, logger: settings.logger)
@@ -58,8 +59,9 @@ package enum DaemonService {
                 images: ImageStore(folder: folders.images, client: client, account: account),
                 capabilities: capabilities,
                 ramwatch: RamwatchLibrary.path, bootID: bootID.trimmingCharacters(in: .whitespacesAndNewlines),
-                checkpointInterval: settings.checkpointInterval, logger: settings.logger)
+                conditions: conditions, logger: settings.logger)
             try await serve(Daemon(environment: environment), onRunning: onRunning)
+            conditions.saveTraffic()
         } catch {
             try await http.shutdown()
             throw error

@@ -39,6 +39,10 @@ package struct DeviceFolders: Sendable, Hashable {
     package var identity: String { state + "/device.json" }
     package var keys: String { state + "/device.key" }
     package var account: String { state + "/account.json" }
+    /// What a person has set for this device.
+    var policy: String { state + "/policy.json" }
+    /// What was sent and fetched.
+    var traffic: String { state + "/traffic.json" }
     package var images: String { state + "/images" }
     package var log: String { state + "/daemon.log" }
     package var lock: String { state + "/daemon.lock" }

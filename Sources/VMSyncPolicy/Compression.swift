@@ -98,22 +98,3 @@ package struct EncoderEstimate: Sendable, Hashable {
         old.map { $0 * (1 - weight) + new * weight } ?? new
     }
 }
-
-/// How fast a link is, by what was sent over it.
-package struct LinkEstimate: Sendable, Hashable {
-    /// What is shorter says more of the round trip than of the link.
-    package static let bytesMin = 64 << 10
-    private static let weight = 0.3
-
-    /// Bytes a second; nil until enough was sent at once.
-    package private(set) var goodput: Double?
-
-    package init() {}
-
-    /// Notes a transfer that was acknowledged.
-    package mutating func note(bytes: Int, seconds: Double) {
-        guard bytes >= Self.bytesMin, seconds > 0 else { return }
-        let speed = Double(bytes) / seconds
-        goodput = goodput.map { $0 * (1 - Self.weight) + speed * Self.weight } ?? speed
-    }
-}

@@ -50,6 +50,8 @@ package struct DeviceSituation: Sendable {
     /// Whether the last attempt to send something failed for want of a server, or of space on it.
     package var serverTakesNothing: Bool
     package var checkpointIsDue: Bool
+    /// Whether the policy forbids to send and to fetch (docs/policy.md). Never so while a person waits for it.
+    package var isHeldBack: Bool
     /// Of a switch from here: what should come next.
     package var approach: SwitchApproach.Step
     /// Whether the user asked for the VM to run here.
@@ -60,6 +62,7 @@ package struct DeviceSituation: Sendable {
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
         isDeparting: Bool = false, serverTakesNothing: Bool = false, checkpointIsDue: Bool,
+        isHeldBack: Bool = false,
         approach: SwitchApproach.Step = .lastCheckpoint,
         startWanted: Bool,
         obstacle: VMSyncError?
@@ -73,6 +76,7 @@ package struct DeviceSituation: Sendable {
         self.isDeparting = isDeparting
         self.serverTakesNothing = serverTakesNothing
         self.checkpointIsDue = checkpointIsDue
+        self.isHeldBack = isHeldBack
         self.approach = approach
         self.startWanted = startWanted
         self.obstacle = obstacle
@@ -93,6 +97,8 @@ package enum DeviceAction: Sendable, Equatable {
     /// Send the oldest checkpoint of the outbox.
     case upload
     case checkpoint
+    /// Make a checkpoint and keep it here, merged with what waits already.
+    case keep
     /// The guest has shut down: seal what its disks hold and give the lease back.
     case sealOff
     /// Pause, make the last checkpoint, and move the lease with its commit.
@@ -125,10 +131,7 @@ extension DeviceSituation {
 
     private func asHolder(_ server: Server) -> DeviceAction {
         if let oldest = outbox.first {
-            if oldest <= server.head { return .drop(oldest) }
-            // More than the oldest and the one that all others are merged into: they could not be merged any more.
-            let hasRoom = outbox.count <= 2
-            return serverTakesNothing && checkpointIsDue && hasRoom && machine == .running ? .checkpoint : .upload
+            return oldest <= server.head ? .drop(oldest) : withOutbox
         }
         switch machine {
         case .running:
@@ -141,6 +144,13 @@ extension DeviceSituation {
             guard isArriving || startWanted else { return withoutMachine(server) }
             return catchUp(server) ?? .goActive
         }
+    }
+
+    private var withOutbox: DeviceAction {
+        // More than the oldest and the one that all others are merged into: they could not be merged any more.
+        let hasRoom = outbox.count <= 2
+        if serverTakesNothing || isHeldBack, checkpointIsDue, hasRoom, machine == .running { return .keep }
+        return isHeldBack ? .wait : .upload
     }
 
     private func withoutMachine(_ server: Server) -> DeviceAction {
@@ -162,14 +172,19 @@ extension DeviceSituation {
             case .wait: break
             }
         }
-        return checkpointIsDue ? .checkpoint : .wait
+        guard checkpointIsDue else { return .wait }
+        return isHeldBack ? .keep : .checkpoint
     }
 
     private func asStandby(_ server: Server) -> DeviceAction {
         if machine == .running || machine == .shutDown { return .stepDown }
         // Commits are accepted in order and only from the holder: what wasn't accepted by now never will be.
         if let oldest = outbox.first { return .drop(oldest) }
-        if let step = refusal(server) ?? catchUp(server) { return step }
+        if let step = refusal(server) { return step }
+        if let step = catchUp(server) {
+            let isFetch = step == .applyNext || step == .fetchBase
+            return isFetch && isHeldBack ? .wait : step
+        }
         let isAwaited = server.head > .base && server.headKind == .live
         if machine == .none || machine == .died { return isAwaited && obstacle == nil ? .prepare : .wait }
         if !isAwaited { return .discard }

@@ -41,6 +41,10 @@ package struct SwitchApproach: Sendable, Equatable {
     /// A checkpoint could not be made or sent.
     package mutating func noteFailure() { hasFailed = true }
 
+    /// Whether another round and the last checkpoint together would take longer than was promised: then the last one comes
+    /// now. (docs/policy.md, "switch-within")
+    package var isShortOfTime = false
+
     package var next: Step {
         // One may be on its way while the next is made; two would mean that the link is slower than we are.
         if let sent, let held, held < sent, sent.rawValue - held.rawValue > 1 { return .wait }
@@ -49,7 +53,7 @@ package struct SwitchApproach: Sendable, Equatable {
 
     /// Whether the next checkpoint should be the last.
     private var isNear: Bool {
-        if hasFailed || rounds.count >= Self.roundsMax { return true }
+        if hasFailed || isShortOfTime || rounds.count >= Self.roundsMax { return true }
         guard let last = rounds.last else { return false }
         if last <= Self.shortEnough || rounds.reduce(.zero, +) >= Self.timeMax { return true }
         guard let shortest = rounds.dropLast().min() else { return false }

@@ -111,6 +111,10 @@ package enum StreamPurpose: Sendable, Hashable {
     /// What a person calls a checkpoint.
     case tag(VMID, Sequence)
     case thumbnail(VMID, Sequence)
+    /// What is set for a VM.
+    case policy(VMID)
+    /// How a device stands with a VM.
+    case standing(VMID, DeviceID)
     /// Why a switch did not happen; it is named by the switch.
     case reason(String)
     /// A state that was given away for a while, and what it is; named by the share.
@@ -126,6 +130,8 @@ package enum StreamPurpose: Sendable, Hashable {
         case .vm(let vm): "vm \(vm)"
         case .device(let device): "device \(device)"
         case .thumbnail(let vm, let sequence): "thumbnail \(vm) \(sequence)"
+        case .policy(let vm): "policy \(vm)"
+        case .standing(let vm, let device): "standing \(vm) \(device)"
         case .reason(let id): "reason \(id)"
         case .sharedPack(let id): "share \(id) pack"
         case .sharedDescription(let id): "share \(id) description"

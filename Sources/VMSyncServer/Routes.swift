@@ -73,6 +73,15 @@ struct Routes {
             try await service.delete(context.named("vm"), by: context.caller())
             return noContent
         }
+        group.put(":vm/policy") { request, context in
+            let policy = try await request.body.collect(upTo: APILimits.policyBytesMax)
+            try await service.setPolicy(policy, of: context.named("vm"), by: context.caller())
+            return noContent
+        }
+        group.put(":vm/standing") { request, context in
+            try await service.setStanding(request.message(), of: context.named("vm"), by: context.caller())
+            return noContent
+        }
         group.post(":vm/lease") { request, context in
             try json(
                 try await service.acquireLease(context.named("vm"), request.message(), by: context.caller()))

@@ -74,6 +74,23 @@ extension SyncService {
         try await blobs.remove(packs)
     }
 
+    func setPolicy(_ policy: ByteBuffer, of vm: VMID, by caller: Caller) async throws {
+        _ = try await stored(vm, for: caller)
+        try publish(
+            try await metadata.setPolicy(
+                policy.readableBytes == 0 ? nil : Array(policy.readableBytesView), of: vm))
+    }
+
+    func setStanding(_ report: StandingReport, of vm: VMID, by caller: Caller) async throws {
+        guard report.note?.count ?? 0 <= APILimits.standingBytesMax else {
+            throw VMSyncError(.invalidInput, "a standing has at most \(APILimits.standingBytesMax) bytes")
+        }
+        _ = try await stored(vm, for: caller)
+        try publish(
+            try await metadata.setStanding(
+                held: report.held, note: report.note.map { [UInt8]($0) }, of: vm, by: caller.device))
+    }
+
     // MARK: Leases and switches
 
     func acquireLease(_ vm: VMID, _ request: LeaseRequest, by caller: Caller) async throws -> LeaseEpoch {

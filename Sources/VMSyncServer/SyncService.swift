@@ -37,7 +37,11 @@ final class SyncService: Sendable {
     }
 
     func record(of vm: StoredVM) -> VMRecord {
-        VMRecord(description: Data(vm.description), lease: vm.lease, created: vm.created, revision: vm.revision)
+        VMRecord(
+            description: Data(vm.description), lease: vm.lease, policy: vm.policy.map { Data($0) },
+            standings: vm.standings.map {
+                VMRecord.Standing(device: $0.device, held: $0.held, note: $0.note.map { Data($0) }, told: $0.told)
+            }, created: vm.created, revision: vm.revision)
     }
 
     /// Tells the devices of the VM's account how it is now.

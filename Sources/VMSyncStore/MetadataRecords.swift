@@ -124,6 +124,20 @@ package struct StoredVM: Hashable, Sendable {
     /// Rises with every change.
     package let revision: UInt64
     package let lease: LeaseState
+    /// Encrypted; nil if nothing is set for it.
+    package let policy: [UInt8]?
+    /// What devices have said of themselves and this VM, by device.
+    package let standings: [StoredStanding]
+}
+
+/// What a device has said of itself and one VM.
+package struct StoredStanding: Hashable, Sendable {
+    package let device: DeviceID
+    /// The checkpoint that it holds.
+    package let held: Sequence
+    /// Encrypted.
+    package let note: [UInt8]?
+    package let told: Timestamp
 }
 
 /// What a decision may look at besides the lease.

@@ -120,6 +120,14 @@ package protocol MetadataStore: Sendable {
     /// The chunks a VM needs to begin with, sorted.
     func chunks(of vm: VMID) async throws -> [ContentHash]
 
+    /// - Parameter policy: nil removes it.
+    /// - Throws: `notFound`.
+    func setPolicy(_ policy: [UInt8]?, of vm: VMID) async throws -> StoredVM
+
+    /// Keeps what `device` says of itself and the VM, instead of what it said before.
+    /// - Throws: `notFound`.
+    func setStanding(held: Sequence, note: [UInt8]?, of vm: VMID, by device: DeviceID) async throws -> StoredVM
+
     /// Removes the VM if `check` allows it, with its checkpoints and switches.
     /// - Returns: the blobs that held its packs, which are garbage now; its chunks may have become some.
     /// - Throws: `notFound`, and what `check` throws.

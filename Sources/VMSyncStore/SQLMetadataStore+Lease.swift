@@ -41,7 +41,7 @@ extension SQLMetadataStore {
         try transaction.announce(lease.vm)
         return StoredVM(
             id: before.id, account: before.account, description: before.description, created: before.created,
-            revision: revision, lease: lease)
+            revision: revision, lease: lease, policy: before.policy, standings: before.standings)
     }
 
     private static func insert(

@@ -22,7 +22,7 @@ extension SQLMetadataStore {
             try transaction.announce(vm.id)
             return StoredVM(
                 id: vm.id, account: vm.account, description: vm.description, created: now, revision: 1,
-                lease: LeaseState(vm: vm.id))
+                lease: LeaseState(vm: vm.id), policy: nil, standings: [])
         }
     }
 
@@ -54,6 +54,44 @@ extension SQLMetadataStore {
             try transaction.run("SELECT hash FROM vm_chunk WHERE vm = ? ORDER BY hash", [.init(vm)]).map {
                 try $0.checked("hash")
             }
+        }
+    }
+
+    package func setPolicy(_ policy: [UInt8]?, of vm: VMID) async throws -> StoredVM {
+        try await touch(vm) { transaction in
+            try transaction.run(
+                "UPDATE vm SET policy = ? WHERE id = ?", [policy.map { .bytes($0) } ?? .null, .init(vm)])
+        }
+    }
+
+    package func setStanding(
+        held: Sequence, note: [UInt8]?, of vm: VMID, by device: DeviceID
+    ) async throws -> StoredVM {
+        try await touch(vm) { transaction in
+            try transaction.run(
+                """
+                INSERT INTO standing (vm, device, held, note, told) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (vm, device) DO UPDATE SET held = excluded.held, note = excluded.note, told = excluded.told
+                """,
+                [
+                    .init(vm), .init(device), try .init(held), note.map { .bytes($0) } ?? .null,
+                    .init(try transaction.now()),
+                ])
+        }
+    }
+
+    /// Changes something of a VM besides its lease.
+    private func touch(
+        _ vm: VMID, _ change: @escaping @Sendable (any SQLTransaction) throws -> Void
+    ) async throws -> StoredVM {
+        try await engine.transaction(.write) { transaction in
+            let updated = try transaction.run(
+                "UPDATE vm SET revision = revision + 1 WHERE id = ? RETURNING id", [.init(vm)])
+            guard !updated.isEmpty else { throw Self.noVM(vm) }
+            try change(transaction)
+            guard let changed = try Self.load(vm, at: try transaction.now(), transaction) else { throw Self.noVM(vm) }
+            try transaction.announce(vm)
+            return changed
         }
     }
 
@@ -89,7 +127,19 @@ extension SQLMetadataStore {
         lease.settle(at: now)
         return StoredVM(
             id: id, account: try row.checked("account"), description: try row.bytes("description"),
-            created: try row.timestamp("created"), revision: try row.unsigned("revision"), lease: lease)
+            created: try row.timestamp("created"), revision: try row.unsigned("revision"), lease: lease,
+            policy: try row.bytesIfPresent("policy"), standings: try standings(of: id, transaction))
+    }
+
+    private static func standings(
+        of vm: VMID, _ transaction: any SQLTransaction
+    ) throws -> [StoredStanding] {
+        try transaction.run("SELECT device, held, note, told FROM standing WHERE vm = ? ORDER BY device", [.init(vm)])
+            .map { row in
+                StoredStanding(
+                    device: try row.checked("device"), held: Sequence(rawValue: try row.unsigned("held")),
+                    note: try row.bytesIfPresent("note"), told: try row.timestamp("told"))
+            }
     }
 
     private static func head(

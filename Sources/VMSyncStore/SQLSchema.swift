@@ -78,9 +78,13 @@ enum SQLSchema {
         CREATE TABLE vm (
             id TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account(id), description BLOB NOT NULL,
             created INTEGER NOT NULL, revision INTEGER NOT NULL, epoch INTEGER NOT NULL,
-            holder TEXT REFERENCES device(id), head INTEGER, switch TEXT, release BLOB
+            holder TEXT REFERENCES device(id), head INTEGER, switch TEXT, release BLOB, policy BLOB
         ) STRICT;
         CREATE INDEX vm_account ON vm (account);
+        CREATE TABLE standing (
+            vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, device TEXT NOT NULL REFERENCES device(id),
+            held INTEGER NOT NULL, note BLOB, told INTEGER NOT NULL, PRIMARY KEY (vm, device)
+        ) STRICT;
         CREATE TABLE vm_chunk (
             vm TEXT NOT NULL REFERENCES vm(id) ON DELETE CASCADE, hash TEXT NOT NULL REFERENCES chunk(hash),
             PRIMARY KEY (vm, hash)

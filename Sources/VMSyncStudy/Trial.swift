@@ -153,7 +153,7 @@ package actor Trial {
     /// Makes a new device that has joined, and starts its daemon.
     /// - Parameter isFar: whether it is on the far side of the link.
     package func addDevice(
-        _ name: String, isFar: Bool = false, fault: String? = nil, interval: Double = 1,
+        _ name: String, isFar: Bool = false, fault: String? = nil, interval: Double? = 1,
         environment: [String: String] = [:]
     ) async throws {
         if isFar { farDevices.insert(name) }
@@ -171,7 +171,7 @@ package actor Trial {
     }
 
     /// Makes a new device that comes in by the recovery key that was shown last, and starts its daemon.
-    package func recover(_ name: String, interval: Double = 1) async throws {
+    package func recover(_ name: String, interval: Double? = 1) async throws {
         try await join(name, .recovery(try RecoveryKey(typed: recoveryKey.withLock { $0 })))
         try await startDaemon(name, interval: interval)
     }
@@ -200,13 +200,15 @@ package actor Trial {
         }
     }
 
-    /// - Parameter environment: variables to add.
+    /// - Parameters:
+    ///   - interval: seconds between checkpoints; nil leaves that to the policy.
+    ///   - environment: variables to add.
     package func startDaemon(
-        _ name: String, fault: String? = nil, interval: Double = 1, environment: [String: String] = [:]
+        _ name: String, fault: String? = nil, interval: Double? = 1, environment: [String: String] = [:]
     ) async throws {
         let folders = folders(name)
         let process = try start(
-            ["daemon", "run", "--state", folders.state, "--interval", "\(interval)"],
+            ["daemon", "run", "--state", folders.state] + (interval.map { ["--every", "\(Int($0 * 1000))ms"] } ?? []),
             isFar: farDevices.contains(name), environment: Self.environment(fault).merging(environment) { $1 },
             log: "\(folder)/\(name).log")
         daemons[name] = process

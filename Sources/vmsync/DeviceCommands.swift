@@ -4,6 +4,7 @@ import Logging
 import VMSyncAPI
 import VMSyncCore
 import VMSyncDevice
+import VMSyncPolicy
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -37,16 +38,15 @@ struct DaemonCommand: AsyncParsableCommand {
             abstract: "Run the daemon until it is stopped. VMs that run here run on.")
 
         @OptionGroup var common: CommonOptions
-        @Option(help: "Seconds between two checkpoints of a running VM.") var interval = 1.0
+        @Option(help: "How often a running VM gets a checkpoint, such as 500ms or 5s, whatever vmsync policy says.")
+        var every: String?
 
         func run() async throws {
-            guard interval >= 0.05, interval <= 86_400 else {
-                throw ValidationError("--interval takes 0.05 to 86400 seconds")
-            }
+            var policy = PolicyLayer()
+            try policy.set(.every, every)
             let json = common.json
             let folders = common.folders
-            let settings = DaemonSettings(
-                folders: folders, checkpointInterval: .milliseconds(Int64(interval * 1000)), logger: common.logger)
+            let settings = DaemonSettings(folders: folders, policy: policy, logger: common.logger)
             try await DaemonService.run(settings) {
                 if json { try? Output.json(["control": folders.control]) }
             }

@@ -107,6 +107,7 @@ struct StatusCommand: AsyncParsableCommand {
         } else {
             Output.line("  nothing saved yet")
         }
+        if let sync = vm.sync { Output.line("  \(sync.words)") }
         if vm.sequence < vm.head { Output.line("  this device holds checkpoint \(vm.sequence)") }
         if let last = vm.lastCheckpoint {
             let pause = String(format: "%.1f", last.pauseMilliseconds)

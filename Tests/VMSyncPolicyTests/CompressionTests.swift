@@ -89,17 +89,4 @@ struct CompressionTests {
         #expect(abs(mixed.bytesPerSecond / film.bytesPerSecond - 1) < 0.01)
         #expect(abs(mixed.stored / film.stored - 1) < 0.01)
     }
-
-    @Test("a link is as fast as what was sent over it, and little says nothing")
-    func link() {
-        var link = LinkEstimate()
-        link.note(bytes: 1000, seconds: 0.1)
-        #expect(link.goodput == nil)
-        link.note(bytes: 1_000_000, seconds: 1)
-        #expect(link.goodput == 1_000_000)
-        link.note(bytes: 1_000_000, seconds: 0)
-        #expect(link.goodput == 1_000_000)
-        for _ in 0..<20 { link.note(bytes: 1_000_000, seconds: 0.1) }
-        #expect((link.goodput ?? 0) > 9_900_000)
-    }
 }

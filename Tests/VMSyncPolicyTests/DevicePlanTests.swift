@@ -172,12 +172,43 @@ struct DevicePlanTests {
         situation.serverTakesNothing = true
         #expect(situation.nextAction == .upload)
         situation.checkpointIsDue = true
-        #expect(situation.nextAction == .checkpoint)
+        #expect(situation.nextAction == .keep)
         situation.machine = .died
         #expect(situation.nextAction == .upload)
         situation.machine = .running
         situation.outbox.append(Sequence(rawValue: 13))
         #expect(situation.nextAction == .upload, "they could not be merged")
+    }
+
+    @Test func whatIsHeldBackIsKeptAndNotSent() {
+        var situation = active()
+        situation.isHeldBack = true
+        #expect(situation.nextAction == .wait)
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .keep)
+        situation.outbox = [Sequence(rawValue: 8)]
+        #expect(situation.nextAction == .keep)
+        situation.checkpointIsDue = false
+        #expect(situation.nextAction == .wait)
+        situation.isHeldBack = false
+        #expect(situation.nextAction == .upload)
+    }
+
+    @Test func aStandbyThatIsHeldBackFetchesNothingAndStaysReady() {
+        var situation = following()
+        situation.isHeldBack = true
+        #expect(situation.nextAction == .wait)
+        situation.server?.head = Sequence(rawValue: 9)
+        #expect(situation.nextAction == .wait)
+        situation.isHeldBack = false
+        #expect(situation.nextAction == .applyNext)
+        situation.hasBase = false
+        situation.isHeldBack = true
+        #expect(situation.nextAction == .wait)
+        // What was lost must be found out, whatever it costs then.
+        situation.hasBase = true
+        situation.machine = .running
+        #expect(situation.nextAction == .stepDown)
     }
 
     @Test func thePaceOfAnOutageIsThatOfManyIntervalsAndOfAnIdleProcessor() {

@@ -32,6 +32,39 @@ extension MetadataStoreContract {
             #expect(await code { _ = try await it.store.create(sameID) } == .alreadyExists)
             #expect(try await it.store.vms(of: ClockedStore.hash("other")).isEmpty)
         },
+        Clause("a VM's policy is what was set last, and each change raises the revision") { it async throws -> Void in
+            let vm = try await it.create("work")
+            let before = try #require(try await it.store.vm(vm))
+            #expect(before.policy == nil)
+            let set = try await it.store.setPolicy([1, 0, 255], of: vm)
+            #expect(set.policy == [1, 0, 255] && set.revision > before.revision)
+            #expect(try await it.store.vm(vm) == set)
+            let laptop = try await it.join("laptop")
+            _ = try await it.acquire(vm, by: laptop)
+            #expect(try await it.store.vm(vm)?.policy == [1, 0, 255])
+            #expect(try await it.store.setPolicy(nil, of: vm).policy == nil)
+            #expect(await code { _ = try await it.store.setPolicy([1], of: .random()) } == .notFound)
+        },
+        Clause("of each device its last word about itself and a VM is kept") { it async throws -> Void in
+            let vm = try await it.create("work")
+            let (laptop, desktop) = (try await it.join("laptop"), try await it.join("desktop"))
+            let first = try await it.store.setStanding(
+                held: Sequence(rawValue: 4), note: [0, 1], of: vm, by: laptop)
+            let word = try #require(first.standings.first)
+            #expect(first.standings.count == 1 && word.device == laptop && word.held == Sequence(rawValue: 4))
+            #expect(word.note == [0, 1] && word.told == it.clock.now)
+            _ = try await it.store.setStanding(held: Sequence(rawValue: 9), note: nil, of: vm, by: desktop)
+            let last = try await it.store.setStanding(held: Sequence(rawValue: 5), note: nil, of: vm, by: laptop)
+            #expect(last.revision > first.revision)
+            #expect(Set(last.standings.map(\.held.rawValue)) == [5, 9] && last.standings.allSatisfy { $0.note == nil })
+            #expect(try await it.store.vm(vm) == last)
+            #expect(
+                await code {
+                    _ = try await it.store.setStanding(held: .base, note: nil, of: .random(), by: laptop)
+                } == .notFound)
+            _ = try await it.store.remove(vm) { _ in }
+            #expect(try await it.store.vm(vm) == nil)
+        },
         Clause("a removed VM is gone with its history, unless the check refuses") { it async throws -> Void in
             let vm = try await it.create("work")
             let laptop = try await it.join("laptop")

@@ -16,6 +16,7 @@ package enum ControlPath {
     package static let shares = "/shares"
     package static let revokeShare = "/shares/revoke"
     package static let open = "/open"
+    package static let policy = "/policy"
 }
 
 /// `GET /status`

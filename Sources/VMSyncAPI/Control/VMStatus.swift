@@ -47,6 +47,8 @@ package struct VMStatus: Sendable, Codable {
     package var progress: StepProgress?
     package var problem: Reason?
     package var machine: MachineStatus?
+    /// Why it is or isn't synced; nil where there is nothing to sync.
+    package var sync: SyncStanding?
     package var lastCheckpoint: CheckpointMetrics?
     package var lastSwitch: SwitchRecord?
     /// Why the last switch came to nothing, if a device has said so.
@@ -64,7 +66,7 @@ package struct VMStatus: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, state, holder, epoch, sequence, head, digest, progress, problem, machine
+        case id, name, state, holder, epoch, sequence, head, digest, progress, problem, machine, sync
         case activeDevice = "active_device"
         case savedSecondsAgo = "saved_seconds_ago"
         case notUploadedBytes = "not_uploaded_bytes"

@@ -72,6 +72,11 @@ struct ControlServer {
             let order = try await read(OpenOrder.self, request)
             return stream { progress in Restored(name: try await daemon.open(order, progress: progress)) }
         }
+        router.get("policy") { _, _ in try await answer { await daemon.policy() } }
+        router.post("policy") { request, _ in
+            let order = try await read(PolicyOrder.self, request)
+            return try await answer { try await daemon.setPolicy(order) }
+        }
         addVerbs(to: router.group("vms/:name"))
         return router
     }
@@ -102,6 +107,15 @@ struct ControlServer {
             let vm = try await checked { try await host(context) }
             let order = try await read(StopRequest.self, request)
             return stream(following: vm) { _ in try await vm.stop(force: order.force) }
+        }
+        group.get("policy") { _, context in
+            let vm = try await checked { try await host(context) }
+            return try await answer { await daemon.policy(of: vm) }
+        }
+        group.post("policy") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(PolicyOrder.self, request)
+            return try await answer { try await daemon.setPolicy(order, of: vm) }
         }
         addHistory(to: group, host)
         group.post("switch") { request, context in

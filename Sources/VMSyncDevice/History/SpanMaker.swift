@@ -46,7 +46,7 @@ actor SpanMaker {
     /// - Parameters:
     ///   - end: is kept in the folder.
     ///   - goodput: bytes that the link carries in a second; nil if that isn't known.
-    func make(to end: Sequence, goodput: Double?, interval: Duration) async {
+    func make(to end: Sequence, goodput: Double?, interval: Double) async {
         guard !isBusy else { return }
         isBusy = true
         defer { isBusy = false }
@@ -54,7 +54,7 @@ actor SpanMaker {
         do {
             try await refreshOutline()
             for due in outline.dueSpans(to: end) {
-                let seconds = Double(end.rawValue - due.first.rawValue) * interval.seconds
+                let seconds = Double(end.rawValue - due.first.rawValue) * interval
                 let isSlow = goodput ?? .infinity < Self.fastLink
                 try await make(due, budget: isSlow ? (goodput ?? 0) * seconds * Self.linkShare : .infinity)
             }

@@ -13,15 +13,28 @@ import VMSyncReplica
 extension VMHost {
     /// One checkpoint of the running guest: paused as shortly as possible, encoded when it runs again.
     func checkpoint() async throws {
-        let start = ContinuousClock.now
-        nextCheckpoint = start + environment.checkpointInterval
-        do {
-            let isAway = !waitingCheckpoints.isEmpty
-            let made = try await makeLive(thenResume: true)
-            if isAway { return keepHere(made, since: start) }
+        try await make { made, start in
+            guard mayTransfer(made.sealed.packBytes) else { return keepHere(made, since: start) }
             try await upload(made.sealed, made: made)
             approach?.note(.now - start, sent: made.sealed.sequence)
             sendThumbnailIfDue(of: made.sealed.sequence)
+        }
+    }
+
+    /// The same, but nothing is sent.
+    func keep() async throws {
+        try await make { made, start in keepHere(made, since: start) }
+    }
+
+    private func make(
+        _ then: (_ made: Made, _ start: ContinuousClock.Instant) async throws -> Void
+    ) async throws {
+        let start = ContinuousClock.now
+        let interval = sync.interval(effectivePolicy.policy)
+        sync.beginCheckpoint()
+        do {
+            let made = try await makeLive(thenResume: true, interval: interval)
+            try await then(made, start)
         } catch let error as VMSyncError where error.code == .shutDown {
             // No failure: its disks are saved next.
             if let machine { guestDidShutDown(machine) }
@@ -29,13 +42,17 @@ extension VMHost {
             approach?.noteFailure()
             if !waitingCheckpoints.isEmpty {
                 // From here on at the pace of an outage, until the server has what waits.
-                nextCheckpoint = .now + OutagePace.rest(after: .zero, interval: environment.checkpointInterval)
+                sync.keepAt = .now + outageRest(after: .zero)
             }
             throw error
         }
     }
 
-    /// The server is away, and what was made stays here: one with all that waits, but for the oldest.
+    private func outageRest(after took: Duration) -> Duration {
+        OutagePace.rest(after: took, interval: .seconds(min(1, effectivePolicy.policy.every ?? 1)))
+    }
+
+    /// The server is away, or nothing is to be sent: what was made stays here, one with all that waits, but for the oldest.
     private func keepHere(_ made: Made, since start: ContinuousClock.Instant) {
         do {
             try replica?.mergeOutbox()
@@ -43,7 +60,7 @@ extension VMHost {
             logger.warning("no more checkpoints before the server has those that wait: \(error.message)")
         }
         note(made, sending: [:])
-        nextCheckpoint = .now + OutagePace.rest(after: .now - start, interval: environment.checkpointInterval)
+        sync.keepAt = .now + outageRest(after: .now - start)
     }
 
     /// A checkpoint that was made of the running guest.
@@ -55,8 +72,10 @@ extension VMHost {
     }
 
     /// Takes what is new out of the guest and makes a pack of it. On failure the guest runs on.
-    /// - Parameter thenResume: false leaves the guest stopped.
-    private func makeLive(thenResume: Bool) async throws -> Made {
+    /// - Parameters:
+    ///   - thenResume: false leaves the guest stopped.
+    ///   - interval: seconds since the last one, usually.
+    private func makeLive(thenResume: Bool, interval: Double) async throws -> Made {
         guard let machine, let replica else { throw VMSyncError(.wrongState, "the VM doesn't run here") }
         let isCurrent = trackerIsCurrent
         trackerIsCurrent = false
@@ -65,13 +84,15 @@ extension VMHost {
             of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: thenResume)
         if !thenResume { machineState = .held }
         replica.planCompression(
-            link: link.goodput, interval: environment.checkpointInterval.seconds,
+            link: sync.up.goodput, interval: interval,
             isAwaited: !thenResume || approach != nil)
         var watch = Stopwatch()
         let sealed = try await replica.sealLive(
             &live, of: machine, header: try header(.live), thenResume: thenResume)
         trackerIsCurrent = tracker != nil
         watch.lap("encode")
+        sync.making.note((live.pause.length + (watch.steps["encode"] ?? 0)) / 1000)
+        sync.notePack(sealed.packBytes)
         return Made(sealed: sealed, live: live, steps: live.pause.parts.merging(watch.steps) { $1 })
     }
 
@@ -101,7 +122,7 @@ extension VMHost {
         // The last one under a tenure decides what becomes of the lease too.
         if sealed.sequence == tenure?.departure?.sequence { return try await settleDeparture() }
         try await upload(sealed, made: nil)
-        if waitingCheckpoints.isEmpty { nextCheckpoint = .now }
+        if waitingCheckpoints.isEmpty { sync.makeDue() }
     }
 
     private func upload(_ sealed: SealedCheckpoint, made: Made?) async throws {
@@ -128,7 +149,8 @@ extension VMHost {
         let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
         let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))
-        link.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
+        sync.up.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
+        environment.conditions.saveTraffic()
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
         try await noteCommitted(head, outgoing)
         noteForHistory(sealed)
@@ -196,7 +218,7 @@ extension VMHost {
         try noteDeparture(replica.record.sequence.next, then: then)
         let made: Made
         do {
-            made = try await makeLive(thenResume: false)
+            made = try await makeLive(thenResume: false, interval: sync.interval(effectivePolicy.policy))
         } catch {
             // Nothing was sent: the lease is ours as before.
             try saveTenure(tenure?.departing(nil))
@@ -301,7 +323,7 @@ extension VMHost {
 
     private func goOnHere() async throws {
         if let tenure { try saveTenure(tenure.departing(nil)) }
-        nextCheckpoint = .now
+        sync.makeDue()
         guard let machine else {
             // Paused since its last checkpoint was sealed, QEMU ended: the replica is whole, and can be started from.
             machineState = .died

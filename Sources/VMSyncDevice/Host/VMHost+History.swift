@@ -36,7 +36,7 @@ extension VMHost {
             logger.debug("\(error.message)")
         }
         guard keepEnd(of: sealed.sequence, basis: sealed.parent), let maker = try? spanMaker() else { return }
-        let (goodput, interval) = (link.goodput, environment.checkpointInterval)
+        let (goodput, interval) = (sync.up.goodput, sync.interval(effectivePolicy.policy))
         spanMaking = Task { await maker.make(to: sealed.sequence, goodput: goodput, interval: interval) }
     }
 

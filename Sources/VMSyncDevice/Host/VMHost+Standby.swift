@@ -32,8 +32,10 @@ extension VMHost {
     func fetchAndApply() async throws {
         guard let replica, let head = record.head else { return }
         do {
-            guard let next = try await nextPack(to: head.sequence, replica) else { return }
+            guard let next = try await nextPack(to: head.sequence, replica), mayFetch(next) else { return }
             try await fetchAndApply(next, replica)
+            sync.lastFetch = .now
+            environment.conditions.saveTraffic()
         } catch {
             noteDetour(VMSyncError(error), replica)
             throw error
@@ -64,6 +66,7 @@ extension VMHost {
         forgery = nil
         let fetched = try await reader.fetch(believed, to: replica.inboxPath(sequence) + ".encrypted")
         watch.lap("fetch")
+        sync.down.note(bytes: Int(believed.reference.size), seconds: (watch.steps["fetch"] ?? 0) / 1000)
         try fetched.decrypt(into: replica.inboxPath(sequence))
         watch.lap("decrypt")
         if record.holder == me { try Fault.point("arrival-fetched") }
@@ -217,7 +220,7 @@ extension VMHost {
             throw error
         }
         machineState = .running
-        nextCheckpoint = .now + environment.checkpointInterval
+        sync.beginCheckpoint()
         if replica.record.kind == .live { wakeGuest(pullsCable: !isArriving) } else { listenToAgent() }
         try Fault.point("after-continue")
         await reportArrival(watch.steps)

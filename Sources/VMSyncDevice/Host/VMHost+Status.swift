@@ -23,6 +23,7 @@ extension VMHost {
         status.serverAnswers = serverAnswers
         status.problem = (divergence ?? setBack ?? forgery ?? problem ?? damage).map(Reason.init)
         status.machine = machineStatus
+        status.sync = standing
         status.lastCheckpoint = metrics.last
         status.lastSwitch = record.lastSwitch
         status.switchReason = record.lastSwitch.flatMap(reason(of:))

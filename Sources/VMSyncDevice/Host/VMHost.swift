@@ -23,7 +23,7 @@ package struct HostEnvironment: Sendable {
     /// libramwatch.so, if it was found.
     package var ramwatch: String?
     package var bootID: String
-    package var checkpointInterval: Duration
+    package var conditions: DeviceConditions
     package var logger: Logger
 }
 
@@ -38,7 +38,7 @@ package actor VMHost {
     /// Before the server is asked again whether it was set back.
     private static let doubtRest = Duration.seconds(1)
     /// With these a checkpoint waits, and others may be made meanwhile.
-    private static let serversFault: Set<VMSyncError.Code> = [.unavailable, .noSpace]
+    static let serversFault: Set<VMSyncError.Code> = [.unavailable, .noSpace]
 
     nonisolated let thread: any EventLoop
     package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
@@ -88,13 +88,18 @@ package actor VMHost {
     var setBack: VMSyncError?
     /// The server gave this device the VM, and whoever had it last did not.
     var forgery: VMSyncError?
-    var nextCheckpoint = ContinuousClock.now
+    /// When this VM is synced, and why.
+    var sync = SyncBook()
+    /// What `status` says of it.
+    var standing: SyncStanding?
+    /// What this device has told the others last.
+    var told: (held: Sequence, note: StandingNote, at: ContinuousClock.Instant)?
+    /// What is set for the VM on all devices, and what it was read from.
+    var storedPolicy: (bytes: Data?, layer: PolicyLayer) = (nil, PolicyLayer())
     var failures = 0
     var problem: VMSyncError?
     var requests: [HostRequest] = []
     var metrics: [CheckpointMetrics] = []
-    /// What the strength of the compression follows.
-    var link = LinkEstimate()
     /// The newest checkpoint that the server has acknowledged to us or told us of, and when, by our clock.
     var saved: (sequence: Sequence, at: ContinuousClock.Instant)?
     /// What fetching and applying the last pack took, for the report of a switch.
@@ -111,6 +116,8 @@ package actor VMHost {
     var detours: Set<PackID> = []
     /// Of the switch for which this device, as source, makes checkpoints early, so that the last one is small.
     var approach: SwitchApproach?
+    /// When this device heard of it.
+    var approachSince: ContinuousClock.Instant?
 
     /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
     package init(
@@ -182,6 +189,7 @@ package actor VMHost {
         while !Task.isCancelled {
             await answerRequests()
             await checkHead()
+            decide()
             let action = nextAction
             guard action != .wait else {
                 publish()
@@ -203,8 +211,7 @@ package actor VMHost {
     /// When there may be something to do without a word from outside.
     private var nextLook: ContinuousClock.Instant? {
         let question: ContinuousClock.Instant? = headIsInDoubt && recordIsCurrent ? .now + Self.doubtRest : nil
-        let checkpoint = machineState == .running ? nextCheckpoint : nil
-        return [question, checkpoint].compactMap(\.self).min()
+        return [question, sync.nextLook].compactMap(\.self).min()
     }
 
     private var nextAction: DeviceAction {
@@ -221,12 +228,14 @@ package actor VMHost {
         else { return approach = nil }
         if approach?.id != pending.id {
             approach = SwitchApproach(pending.id)
-            nextCheckpoint = .now
+            approachSince = .now
+            sync.makeDue()
             // It can wait; the switch wants the link.
             spanMaking?.cancel()
             thumbnailSending?.cancel()
         }
         if let held = pending.held { approach?.noteTarget(holds: held) }
+        noteTimeLeft()
     }
 
     var situation: DeviceSituation {
@@ -235,8 +244,7 @@ package actor VMHost {
             server: recordIsCurrent && !headIsInDoubt ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
-            serverTakesNothing: problem.map { Self.serversFault.contains($0.code) } ?? false,
-            checkpointIsDue: nextCheckpoint <= .now,
+            serverTakesNothing: serverTakesNothing, checkpointIsDue: checkpointIsDue, isHeldBack: isHeldBack,
             approach: approach?.next ?? .lastCheckpoint,
             startWanted: requests.contains(where: \.isStart), obstacle: obstacle)
     }
@@ -265,6 +273,7 @@ package actor VMHost {
         case .drop(let sequence): try await drop(sequence)
         case .upload: try await upload()
         case .checkpoint: try await checkpoint()
+        case .keep: try await keep()
         case .sealOff: try await sealOff()
         case .handOver(let id): try await handOver(id)
         case .settleDeparture: try await settleDeparture()
@@ -312,6 +321,7 @@ package actor VMHost {
         let known = recordIsCurrent ? record.head : nil
         record = newer
         recordIsCurrent = true
+        noteStandings()
         if let known { noteHead(known) }
         if let head = newer.head { noteHead(head) }
     }
@@ -369,7 +379,7 @@ extension DeviceAction {
         case .applyNext: "applying the next checkpoint"
         case .drop: "clearing the outbox"
         case .upload: "saving to the server"
-        case .checkpoint: "making a checkpoint"
+        case .checkpoint, .keep: "making a checkpoint"
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
         case .settleDeparture: "finding out where the VM runs"

@@ -1,0 +1,86 @@
+import VMSyncCore
+import VMSyncPolicy
+
+/// What a host keeps in mind for its decisions about one VM: what transfers took, what the guest writes, what was decided
+/// last.
+struct SyncBook {
+    typealias Instant = ContinuousClock.Instant
+
+    /// To the server.
+    var up = TransferModel()
+    /// From the server.
+    var down = TransferModel()
+    var unsent = UnsentModel()
+    var quiet = QuietWatch()
+    /// Seconds of a checkpoint besides its transfer: pause and encoding.
+    var making = Average()
+    /// Seconds between checkpoints.
+    private var pace = Average()
+    /// When the last one was begun; nil makes the next one due.
+    private(set) var lastCheckpoint: Instant?
+    private(set) var lastLook: Instant?
+    /// Whether the guest has written since; nil if nobody can say.
+    var hasChanged: Bool?
+    /// Since the last checkpoint.
+    private(set) var event: Occasion?
+    var decision = SyncDecision(step: .wait(nil), reason: .nothingWritten)
+    /// When the decision must be looked at again.
+    var nextLook: Instant?
+    /// Before that no checkpoint is kept here that can't be sent.
+    var keepAt = Instant.now
+    var lastFetch: Instant?
+    /// The way from the server to the slowest of the devices that follow; nil if none has told.
+    var slowestStandby: LinkSummary?
+
+    /// How often what the guest writes is looked at where nothing depends on it but what `status` says.
+    static let leisurelyLook = Duration.seconds(1)
+    /// What loading and continuing take on the target, until a switch has shown it.
+    private static let usualArrival = Estimate(0.1, deviation: 0.05)
+    private static let paceMax = 60.0
+
+    mutating func beginCheckpoint() {
+        let now = Instant.now
+        if let lastCheckpoint { pace.note(min((now - lastCheckpoint).seconds, Self.paceMax)) }
+        lastCheckpoint = now
+        event = nil
+        hasChanged = nil
+    }
+
+    mutating func makeDue() { lastCheckpoint = nil }
+
+    mutating func note(_ event: Occasion) { self.event = max(self.event ?? event, event) }
+
+    /// Seconds since the last checkpoint was begun.
+    var sinceLast: Double? { lastCheckpoint.map { (.now - $0).seconds } }
+
+    /// Usual seconds from one checkpoint to the next.
+    func interval(_ policy: SyncPolicy) -> Double { pace.estimate?.mean ?? policy.every ?? Self.paceMax }
+
+    func isLookDue(_ policy: SyncPolicy) -> Bool {
+        guard let lastLook else { return true }
+        let rest = policy.switchWithin == nil ? Self.leisurelyLook : .seconds(SyncDecision.look)
+        return .now - lastLook >= rest
+    }
+
+    /// Seconds by a clock that doesn't jump.
+    private static var seconds: Double { (Instant.now - start).seconds }
+    private static let start = Instant.now
+
+    /// - Parameter bytes: that a look found.
+    mutating func noteLook(_ bytes: Double, hasChanged: Bool) {
+        let now = Self.seconds
+        lastLook = .now
+        self.hasChanged = hasChanged
+        unsent.noteLook(bytes, at: now)
+        if quiet.note(growth: unsent.lastGrowth, at: now) { note(.guestQuiet) }
+    }
+
+    /// A pack was made.
+    mutating func notePack(_ bytes: Int) { unsent.notePack(bytes, at: Self.seconds) }
+
+    var forecast: SwitchForecast {
+        SwitchForecast(
+            up: up.link, down: slowestStandby,
+            fixed: (making.estimate ?? Estimate(0.05, deviation: 0.05)) + Self.usualArrival)
+    }
+}

@@ -1,0 +1,40 @@
+/// What a switch to another device would take at this moment: the time from the command to the guest's first instruction
+/// there. (docs/policy.md, "switch-within")
+package struct SwitchForecast: Hashable, Sendable {
+    /// From here to the server.
+    package var up: LinkSummary
+    /// From the server to the device that the VM would go to; nil if it hasn't told, and then as the way up.
+    package var down: LinkSummary?
+    /// What a switch takes besides transfers: pause, encoding, loading, in seconds.
+    package var fixed: Estimate
+
+    /// Pause, encoding and loading of a small guest on the slowest device that was measured, with room for a busy one.
+    package static let usualFixed = Estimate(0.15, deviation: 0.05)
+
+    package init(up: LinkSummary, down: LinkSummary? = nil, fixed: Estimate = usualFixed) {
+        self.up = up
+        self.down = down
+        self.fixed = fixed
+    }
+
+    /// Seconds of a switch with so many bytes unsent.
+    package func seconds(unsent: Double) -> Estimate {
+        fixed + up.seconds(for: unsent) + (down ?? up).seconds(for: unsent)
+    }
+
+    /// Seconds of a switch, where what is unsent is itself guessed.
+    package func seconds(unsent: Estimate) -> Estimate {
+        var seconds = seconds(unsent: unsent.mean)
+        seconds.deviation += secondsPerByte * unsent.deviation
+        return seconds
+    }
+
+    /// How many bytes may be unsent for a switch to take so long at most; 0 or less if it takes longer in any case.
+    package func room(within promise: Double) -> Double {
+        // Linear in the bytes, the deviation too.
+        let slope = seconds(unsent: 1).high - seconds(unsent: 0).high
+        return (promise - seconds(unsent: 0).high) / slope
+    }
+
+    private var secondsPerByte: Double { seconds(unsent: 1).mean - seconds(unsent: 0).mean }
+}
