@@ -70,6 +70,8 @@ let package = Package(
         module("RFB", [nioCore, nioPosix], exclude: ["README.md"]),
         .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         module("PostgreSQL", ["CPostgreSQL", nioPosix], exclude: ["README.md"]),
+        .systemLibrary(name: "CDBus", pkgConfig: "dbus-1", providers: [.apt(["libdbus-1-dev"])]),
+        module("HostSignals", ["CDBus", log], exclude: ["README.md"]),
 
         // Row 2: pure decisions and formats: no I/O, no clock, no await.
         module("VMSyncCheckpoint", ["VMSyncCore", "CZstd", "CXXHash"]),
@@ -113,8 +115,8 @@ let package = Package(
             "VMSyncDevice",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
-                "VMSyncReplica", "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto, lifecycle, signals, log,
-                nioCore, nioPosix,
+                "VMSyncReplica", "HostSignals", "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto,
+                lifecycle, signals, log, nioCore, nioPosix,
             ]),
 
         // Row 6: whole trials on one machine: the demo, and what the end-to-end tests live in.
@@ -148,6 +150,7 @@ let package = Package(
             ["VMSyncCore", "VMSyncMachine", "VMSyncTestSupport", "RFB", httpClient, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore", "VMSyncTestSupport"]),
         tests("PostgreSQL"),
+        tests("HostSignals", [log]),
         tests("VMSyncSecrets", ["VMSyncCore", crypto]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "VMSyncTestSupport", "PostgreSQL", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", nioCore]),

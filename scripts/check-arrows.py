@@ -13,8 +13,8 @@ import sys
 
 # The rows of Package.swift and ARCHITECTURE.md. An arrow may only point to a row with a lower number.
 ROWS = [
-    {"CVMSyncLinux", "CZstd", "CXXHash", "CPostgreSQL"},
-    {"VMSyncCore", "QMP", "NBD", "RFB", "PostgreSQL"},
+    {"CVMSyncLinux", "CZstd", "CXXHash", "CPostgreSQL", "CDBus"},
+    {"VMSyncCore", "QMP", "NBD", "RFB", "PostgreSQL", "HostSignals"},
     {"VMSyncCheckpoint", "VMSyncPolicy", "VMSyncSecrets"},
     {"VMSyncMachine", "VMSyncAPI", "VMSyncStore"},
     {"VMSyncReplica"},

@@ -5,8 +5,8 @@
 set -euo pipefail
 
 # What the compiler needs: C and C++ headers, zstd (packs), xxhash (page digests), SQLite and PostgreSQL's client
-# (metadata), zlib (HTTP).
-readonly BUILD="g++ libc6-dev libpq-dev libsqlite3-dev libxxhash-dev libzstd-dev pkg-config zlib1g-dev"
+# (metadata), D-Bus (what the host says of itself), zlib (HTTP).
+readonly BUILD="g++ libc6-dev libdbus-1-dev libpq-dev libsqlite3-dev libxxhash-dev libzstd-dev pkg-config zlib1g-dev"
 # Machines to run, their network boot images (QEMU looks for them with any network card), and what builds the guest.
 readonly MACHINES="qemu-system-x86 qemu-utils ipxe-qemu cpio e2fsprogs util-linux"
 # What builds the desktop guest from Debian's packages.
@@ -14,8 +14,9 @@ readonly DESKTOP="mmdebstrap kmod xz-utils"
 # The linter of shell scripts, and what the check of the arrows is written in.
 readonly CHECK="python3 shellcheck"
 # The second architecture, clients that we did not write, to hold our NBD server against, what makes slow links, and the
-# servers that metadata and blobs may lie on.
-readonly TEST="qemu-system-arm fio libnbd-bin nbdkit iproute2 postgresql python3-venv"
+# servers that metadata and blobs may lie on; the services by which a host tells that it sleeps.
+readonly TEST="qemu-system-arm fio libnbd-bin nbdkit iproute2 postgresql python3-venv dbus dbus-bin systemd python3-dbus
+    python3-gi"
 # What figures are drawn with, and what packs are measured beside; servers and their clients are in the lists above.
 readonly BENCH="gnuplot-nox xdelta3 zstd"
 

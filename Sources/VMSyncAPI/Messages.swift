@@ -168,7 +168,13 @@ package struct VMList: Sendable, Codable {
 package struct LeaseRequest: Sendable, Codable {
     /// Whether to take it from whoever holds it.
     package let force: Bool
-    package init(force: Bool) { self.force = force }
+    /// The epoch on which that was decided: if it is over, nothing happens.
+    package let epoch: Epoch?
+
+    package init(force: Bool, epoch: Epoch? = nil) {
+        self.force = force
+        self.epoch = epoch
+    }
 }
 
 /// The lease's epoch: the answer to taking it.

@@ -73,8 +73,8 @@ extension SyncClient {
 
     /// Makes this device active, if nobody is; an active one gets its epoch again.
     /// - Parameter force: takes the VM from whoever is active.
-    package func acquireLease(_ vm: VMID, force: Bool = false) async throws -> Epoch {
-        try await ask(.POST, "/vms/\(vm)/lease", LeaseRequest(force: force), as: LeaseEpoch.self).epoch
+    package func acquireLease(_ vm: VMID, force: Bool = false, seen: Epoch? = nil) async throws -> Epoch {
+        try await ask(.POST, "/vms/\(vm)/lease", LeaseRequest(force: force, epoch: seen), as: LeaseEpoch.self).epoch
     }
 
     /// Gives up being active without a checkpoint.

@@ -72,10 +72,14 @@ package enum AtomicFile {
 
     /// Makes the name of `path` itself durable: that it is there, or where it was renamed to.
     package static func syncFolder(of path: String) throws(VMSyncError) {
-        let folder = (path as NSString).deletingLastPathComponent
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw .system("open", path: folder) }
+        try sync((path as NSString).deletingLastPathComponent)
+    }
+
+    /// Makes the bytes of a file, or the names in a folder, durable.
+    package static func sync(_ path: String) throws(VMSyncError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw .system("open", path: path) }
         defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw .system("fsync", path: folder) }
+        guard fsync(descriptor) == 0 else { throw .system("fsync", path: path) }
     }
 }

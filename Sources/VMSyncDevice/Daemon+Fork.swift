@@ -12,10 +12,31 @@ extension Daemon {
     nonisolated func fork(
         _ host: VMHost, _ order: RestoreOrder, as name: String, progress: @escaping ProgressHandler
     ) async throws -> String {
-        let name = try await newName(name)
         let fork = Fork(
             reader: host.reader, target: try await checkpoint(order.checkpoint, of: host),
             diskOnly: order.diskOnly, folder: "\(folders.forks)/\(Identifier.random())")
+        return try await make(fork, of: host, as: name, progress: progress)
+    }
+
+    /// Makes a VM of its own of what was done here too late. It stays here until that VM has it.
+    nonisolated func keepFork(
+        _ order: ForkOrder, of host: VMHost, progress: @escaping ProgressHandler
+    ) async throws -> String {
+        let late = try await host.late(order.id)
+        var fork = Fork(
+            reader: host.reader, target: late.parent, diskOnly: false,
+            folder: "\(folders.forks)/\(Identifier.random())")
+        fork.later = late.packs.map { "\(host.paths.forks)/\(late.id)/\($0)" }
+        let name = order.name ?? "\(host.name)-\(late.id)"
+        let made = try await make(fork, of: host, as: name, progress: progress)
+        try await host.dropLateWork(late.id)
+        return made
+    }
+
+    private nonisolated func make(
+        _ fork: Fork, of host: VMHost, as name: String, progress: @escaping ProgressHandler
+    ) async throws -> String {
+        let name = try await newName(name)
         defer { AtomicFile.remove(fork.folder) }
         var description = host.description
         (description.name, description.machine) = (name, description.machine.another)

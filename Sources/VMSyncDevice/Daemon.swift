@@ -24,8 +24,8 @@ package actor Daemon {
     /// VMs whose description can't be read yet.
     private var unreadable: [VMID: VMRecord] = [:]
     private nonisolated let accountChanged = WakeSignal()
-    private var devices: [DeviceRecord] = []
-    private var serverAnswers = false
+    private(set) var devices: [DeviceRecord] = []
+    private(set) var serverAnswers = false
     private var seenInSnapshot: Set<VMID> = []
     private let snapshot = Gate()
     /// VMs that are being made here of a state of another, and don't have it yet. Nobody here sees them.
@@ -59,9 +59,11 @@ package actor Daemon {
             snapshot.open()
         }
         let follower = Task { await followAccount() }
+        let watcher = Task { await followHost() }
         defer {
             impatience.cancel()
             follower.cancel()
+            watcher.cancel()
             snapshot.open()
         }
         await announceCapabilities()
@@ -106,10 +108,12 @@ package actor Daemon {
         case .devices(let records):
             devices = records
             accountChanged.signal()
+            await notePresence()
         case .servers(let urls):
             if client.servers.learn(urls) { await saveServers() }
         case .ready:
             serverAnswers = true
+            await notePresence()
             for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
             // Apart from the events, which mustn't wait for it.
             Task { await removeAbandoned() }
@@ -121,6 +125,7 @@ package actor Daemon {
             logger.notice("the server doesn't answer", metadata: ["reason": "\(error.message)"])
             await openKnown()
             for host in hosts.values { await host.deliver(nil) }
+            await notePresence()
             snapshot.open()
         }
     }
@@ -191,6 +196,7 @@ package actor Daemon {
             record: record, description, isCurrent: isCurrent, environment: environment, thread: group.next())
         groups.append(group)
         hosts[record.id] = host
+        Task { await notePresence() }
         known[record.id] = record
         tasks[record.id] = Task { await host.run() }
     }
@@ -274,6 +280,9 @@ package actor Daemon {
         let vms = visible.map { host in
             var status = host.status
             status.activeDevice = activeDevice(of: status)
+            for index in status.others.indices {
+                status.others[index].name = deviceList.first { $0.id == status.others[index].device }?.name
+            }
             return status
         }
         return DaemonStatus(

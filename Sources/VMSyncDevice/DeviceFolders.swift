@@ -35,6 +35,9 @@ package struct DeviceFolders: Sendable, Hashable {
         memory = "/dev/shm/vmsync-\(getuid())-\(tag)"
     }
 
+    /// Below it the kernel's files are looked for, in place of the root; for trials on a host without a battery.
+    static var hostRoot: String? { ProcessInfo.processInfo.environment["VMSYNC_HOST_ROOT"] }
+
     package var control: String { run + "/control" }
     package var identity: String { state + "/device.json" }
     package var keys: String { state + "/device.key" }

@@ -43,6 +43,10 @@ package struct DeviceSituation: Sendable {
     package var replica: Sequence?
     /// Whether the base images are here.
     package var hasBase: Bool
+    /// The epoch under which the guest that is here may run; nil if none is.
+    package var tenureEpoch: Epoch?
+    /// Whether the guest here stands still because the VM went on elsewhere, and what it did is not put aside yet.
+    package var isFenced = false
     /// Checkpoints that are sealed here and not acknowledged.
     package var outbox: [Sequence]
     /// Whether the last checkpoint of this device's tenure has begun: only the server knows where the VM is.
@@ -50,8 +54,10 @@ package struct DeviceSituation: Sendable {
     /// Whether the last attempt to send something failed for want of a server, or of space on it.
     package var serverTakesNothing: Bool
     package var checkpointIsDue: Bool
-    /// Whether the policy forbids to send and to fetch (docs/policy.md). Never so while a person waits for it.
+    /// Whether the policy forbids to send and to fetch (docs/policy.md). While a person waits for it only a cap does.
     package var isHeldBack: Bool
+    /// That a data cap is used up, in words, if it is.
+    package var capProblem: VMSyncError?
     /// Of a switch from here: what should come next.
     package var approach: SwitchApproach.Step
     /// Whether the user asked for the VM to run here.
@@ -62,7 +68,7 @@ package struct DeviceSituation: Sendable {
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
         isDeparting: Bool = false, serverTakesNothing: Bool = false, checkpointIsDue: Bool,
-        isHeldBack: Bool = false,
+        isHeldBack: Bool = false, capProblem: VMSyncError? = nil,
         approach: SwitchApproach.Step = .lastCheckpoint,
         startWanted: Bool,
         obstacle: VMSyncError?
@@ -77,6 +83,7 @@ package struct DeviceSituation: Sendable {
         self.serverTakesNothing = serverTakesNothing
         self.checkpointIsDue = checkpointIsDue
         self.isHeldBack = isHeldBack
+        self.capProblem = capProblem
         self.approach = approach
         self.startWanted = startWanted
         self.obstacle = obstacle
@@ -105,6 +112,8 @@ package enum DeviceAction: Sendable, Equatable {
     case handOver(SwitchID)
     /// Find out whether the lease has moved, and go on accordingly.
     case settleDeparture
+    /// This device can't send what the switch would take.
+    case declineHandOver(SwitchID, Reason)
     /// The VM that is to move has crashed here: there is nothing to hand over.
     case failHandOver(SwitchID)
     /// Start a QEMU that waits for device state.
@@ -119,17 +128,28 @@ package enum DeviceAction: Sendable, Equatable {
     case confirmArrival(SwitchID)
     /// The lease is elsewhere: pause the guest here at once, and keep what it did.
     case stepDown
+    /// What was done here since is a fork; this device follows again.
+    case keepLateWork
 }
 
 extension DeviceSituation {
     /// Decides, in the order of the project's goals: never lose state, never run twice, switch fast, send little.
     package var nextAction: DeviceAction {
         guard let server else { return .wait }
+        if isFenced { return .keepLateWork }
         if machine == .held || isDeparting { return .settleDeparture }
+        // The lease was elsewhere meanwhile, and is back under another epoch.
+        let isLate = tenureEpoch.map { $0 != server.epoch } ?? false
+        if isLate, machine == .running || machine == .shutDown { return .stepDown }
         return server.holder == me ? asHolder(server) : asStandby(server)
     }
 
     private func asHolder(_ server: Server) -> DeviceAction {
+        if machine == .running, let capProblem, let pending = server.pendingSwitch, pending.from == me,
+            pending.state == .requested || pending.state == .ready
+        {
+            return .declineHandOver(pending.id, Reason(capProblem))
+        }
         if let oldest = outbox.first {
             return oldest <= server.head ? .drop(oldest) : withOutbox
         }
@@ -137,7 +157,7 @@ extension DeviceSituation {
         case .running:
             return whileRunning(server)
         case .shutDown:
-            return .sealOff
+            return isHeldBack ? .wait : .sealOff
         case .none, .waiting, .died, .held:
             // A switch that moved the lease here must be finished, also by a daemon that was restarted meanwhile.
             let isArriving = server.pendingSwitch.map { $0.to == me && $0.state == .moved } ?? false
@@ -195,10 +215,10 @@ extension DeviceSituation {
     }
 
     private func refusal(_ server: Server) -> DeviceAction? {
-        guard let obstacle, let pending = server.pendingSwitch, pending.to == me, pending.state == .requested else {
-            return nil
-        }
-        return .refuse(pending.id, Reason(obstacle))
+        guard let reason = obstacle ?? capProblem, let pending = server.pendingSwitch, pending.to == me,
+            pending.state == .requested
+        else { return nil }
+        return .refuse(pending.id, Reason(reason))
     }
 
     /// What brings the replica to the head; nil if it is there.

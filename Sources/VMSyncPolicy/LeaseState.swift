@@ -44,10 +44,18 @@ package struct LeaseState: Hashable, Sendable {
     }
 
     /// Gives a free lease to `device`, under the next epoch; its holder gets the present epoch again.
-    /// - Parameter force: takes it from whoever holds it. What the holder has not committed is lost to the others.
-    /// - Throws: `leaseHeld` if another device holds it.
-    package mutating func acquire(by device: DeviceID, force: Bool = false) throws(VMSyncError) -> Epoch {
+    /// - Parameters:
+    ///   - force: takes it from whoever holds it. What the holder has not committed is lost to the others.
+    ///   - seen: the epoch on which it was decided to force it; nil for whichever it is.
+    /// - Throws: `leaseHeld` if another device holds it; `fenced` if the epoch is another than the one seen.
+    package mutating func acquire(
+        by device: DeviceID, force: Bool = false, seen: Epoch? = nil
+    ) throws(VMSyncError) -> Epoch {
         if let holder, holder != device {
+            guard seen ?? epoch == epoch else {
+                throw VMSyncError(
+                    .fenced, "the VM has moved on since (\(standing))", hint: "vmsync status; then decide again")
+            }
             guard force else {
                 throw VMSyncError(
                     .leaseHeld, "\(holder) is active (\(standing))", hint: "vmsync switch")

@@ -27,20 +27,22 @@ extension Replica {
     /// Stops the guest, takes out of it what is new since the last sealed checkpoint, and lets it run again: the whole
     /// pause, and nothing else in it.
     ///
-    /// On failure the guest runs again, and the capture is released.
+    /// On failure the guest runs again if it may, and the capture is released.
     /// - Parameters:
     ///   - tracker: of the machine; nil if nothing follows its writes. It is armed anew, before the pause.
     ///   - trackerIsCurrent: whether it was armed at the last sealed checkpoint.
     ///   - thenResume: false leaves the guest stopped, as does a capture that may not run before it is sealed.
+    ///   - mayRunAgain: false for a guest that was paused because it runs elsewhere.
     package nonisolated(nonsending) func captureLive(
-        of machine: Machine, tracker: DirtyTracker?, trackerIsCurrent: Bool, thenResume: Bool
+        of machine: Machine, tracker: DirtyTracker?, trackerIsCurrent: Bool, thenResume: Bool,
+        mayRunAgain: Bool = true
     ) async throws -> LiveCapture {
         try Fault.point("before-pause")
         try prepareCapture()
         let found = try findBeforePause(tracker, isCurrent: trackerIsCurrent)
         var early: [Range<Int>] = []
         if let tracker, trackerIsCurrent { early = try captureEarly(tracker) }
-        let guest = try await machine.stopAndSave()
+        let guest = try await machine.stopAndSave(mayRunAgain: mayRunAgain)
         do {
             try Fault.point(thenResume ? "paused" : "departure-paused")
             let capture = try capture(tracker: tracker, found: found, early: early)
@@ -57,7 +59,7 @@ extension Replica {
                 throw error
             }
         } catch {
-            await machine.letRunAgain(guest)
+            if mayRunAgain { await machine.letRunAgain(guest) } else { machine.forget(guest) }
             throw error
         }
     }

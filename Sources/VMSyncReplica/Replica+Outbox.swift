@@ -33,7 +33,7 @@ extension Replica {
     package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
         var waiting: [SealedCheckpoint] = []
-        for number in names.compactMap({ UInt64($0) }).sorted() where number <= record.sequence.rawValue {
+        for number in names.compactMap({ UInt64($0) }).sorted() where number <= lastSealed.rawValue {
             guard let checkpoint = try note(of: Sequence(rawValue: number))?.checkpoint else { continue }
             // Swallowed by a merge that was killed before it removed them.
             waiting.removeAll { $0.sequence > checkpoint.parent }
@@ -42,14 +42,52 @@ extension Replica {
         return waiting
     }
 
+    /// Up to here what lies in the outbox counts. After a reboot the replica is behind what was sealed before.
+    private var lastSealed: Sequence { max(record.sequence, record.outboxEnd ?? .base) }
+
+    /// Of what was sealed under an earlier boot, keeps as much as is whole: it was not fsynced.
+    func keepOutboxOverReboot() {
+        record.outboxEnd = Sequence(rawValue: .max)
+        let waiting = (try? outbox()) ?? []
+        record.outboxEnd = nil
+        for (index, checkpoint) in waiting.enumerated() {
+            let follows = index == 0 || checkpoint.parent == waiting[index - 1].sequence
+            guard follows, isWhole(checkpoint) else { break }
+            record.outboxEnd = checkpoint.sequence
+        }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
+        for name in names where UInt64(name).map({ $0 > (record.outboxEnd ?? .base).rawValue }) ?? true {
+            AtomicFile.remove("\(paths.outbox)/\(name)")
+        }
+    }
+
+    private func isWhole(_ checkpoint: SealedCheckpoint) -> Bool {
+        do throws(VMSyncError) {
+            try MappedFile.with(checkpoint.packPath) { pack throws(VMSyncError) in
+                guard try PackReader(pack).manifest.sequence == checkpoint.sequence else {
+                    throw VMSyncError(.corrupt, "it is another checkpoint")
+                }
+            }
+            return true
+        } catch {
+            logger.warning("checkpoint \(checkpoint.sequence) did not survive the reboot: \(error.message)")
+            return false
+        }
+    }
+
     /// Drops a checkpoint from the outbox: the server has it.
     package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
 
-    /// Takes a checkpoint out of the outbox that the server will never take, and keeps it in `folder`.
-    package func setAside(_ sequence: Sequence, in folder: String) throws(VMSyncError) {
-        try AtomicFile.makeFolder(folder)
-        let kept = "\(folder)/\(sequence)-\(Identifier.random().prefix(6))"
-        guard rename(sealedFolder(sequence), kept) == 0 else { throw .system("rename", path: kept) }
+    /// Makes what waits survive a loss of power.
+    package func synchronizeOutbox() throws(VMSyncError) {
+        for checkpoint in try outbox() {
+            let folder = sealedFolder(checkpoint.sequence)
+            for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
+                try AtomicFile.sync("\(folder)/\(name)")
+            }
+            try AtomicFile.sync(folder)
+        }
+        try AtomicFile.sync(paths.outbox)
     }
 
     /// Makes one of the two newest checkpoints of the outbox, so that however long the server is away, two wait: the
@@ -105,7 +143,7 @@ extension Replica {
     func tidyOutbox() {
         guard let waiting = try? outbox() else { return }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
-        for number in names.compactMap({ UInt64($0) }) where number <= record.sequence.rawValue {
+        for number in names.compactMap({ UInt64($0) }) where number <= lastSealed.rawValue {
             let sequence = Sequence(rawValue: number)
             guard let kept = waiting.first(where: { $0.sequence == sequence }) else {
                 acknowledge(sequence)

@@ -82,8 +82,11 @@ extension Replica {
             note.parent == record.digest.combined,
             FileManager.default.fileExists(atPath: hashesPath(note.checkpoint.sequence))
         else { return }
-        // Sealed under an earlier boot and not durable: it never was.
-        guard note.record.bootID == record.bootID else { return acknowledge(note.checkpoint.sequence) }
+        // Sealed under an earlier boot, when memory was another.
+        guard note.record.bootID == record.bootID else {
+            if note.checkpoint.sequence > record.outboxEnd ?? .base { acknowledge(note.checkpoint.sequence) }
+            return
+        }
         try finish(note)
     }
 

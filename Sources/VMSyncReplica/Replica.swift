@@ -97,7 +97,9 @@ package final class Replica {
 
     /// Brings the parts together again after the daemon was killed or the host rebooted.
     private func recover(bootID: String) throws(VMSyncError) {
-        if record.damage == ReplicaRecord.beingReset { return try reset(bootID: bootID) }
+        if record.damage == ReplicaRecord.beingReset {
+            return try reset(bootID: bootID, keepsOutbox: record.outboxEnd != nil)
+        }
         if record.bootID != bootID { try recoverFromReboot(bootID) }
         try finishSealing()
         endSealing()
@@ -113,7 +115,8 @@ package final class Replica {
         let mayStay = record.kind == .off && record.applying == nil && record.damage == nil
         guard mayStay, pages.sum == .zero, diskDigests() == record.digest.disks else {
             logger.notice("the device was restarted: this replica begins again from the base image")
-            return try reset(bootID: bootID)
+            keepOutboxOverReboot()
+            return try reset(bootID: bootID, keepsOutbox: true)
         }
         try memory.clear()
         for disk in disks { try settle(disk) }
@@ -135,10 +138,12 @@ package final class Replica {
     }
 
     /// Back to the base: memory zero, disks as their base images, nothing in the outbox. No QEMU may run.
-    package func reset(bootID: String? = nil) throws(VMSyncError) {
+    /// - Parameter keepsOutbox: what waits is of no use to this replica any more, but to others.
+    package func reset(bootID: String? = nil, keepsOutbox: Bool = false) throws(VMSyncError) {
         record.bootID = bootID ?? record.bootID
+        if !keepsOutbox { record.outboxEnd = nil }
         try beginReset()
-        for folder in [paths.outbox, paths.inbox] {
+        for folder in keepsOutbox ? [paths.inbox] : [paths.outbox, paths.inbox] {
             AtomicFile.remove(folder)
             try AtomicFile.makeFolder(folder)
         }
@@ -164,7 +169,9 @@ package final class Replica {
 
     /// The record first: whatever happens from here on, the next start begins from the base again.
     private func beginReset() throws(VMSyncError) {
+        let end = record.outboxEnd
         record = .base(record.vm, disks: disks.count, bootID: record.bootID)
+        record.outboxEnd = end
         record.damage = ReplicaRecord.beingReset
         try saveRecord()
     }

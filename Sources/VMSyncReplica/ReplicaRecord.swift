@@ -17,6 +17,9 @@ package struct ReplicaRecord: Sendable, Codable, Hashable {
     /// The state isn't that of any checkpoint, so it must not run; the reason.
     package var damage: String?
 
+    /// After a reboot: up to here what was sealed before it waits in the outbox, though the replica began again at the base.
+    package var outboxEnd: Sequence?
+
     /// The damage of a replica that was on its way back to the base; the next daemon goes on.
     static let beingReset = "it is being reset"
 

@@ -1,3 +1,8 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
 import Foundation
 import Hummingbird
 import HummingbirdTLS
@@ -154,9 +159,19 @@ package struct SyncServer: Service {
     }
 }
 
-/// Closes a connection on which nothing moves.
+/// Closes a connection on which nothing moves, or whose other end is gone.
 private final class SilenceHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = Any
+
+    /// What isn't acknowledged within this time never will be; in milliseconds. An event stream that is written to every
+    /// heartbeat so tells that its device is gone.
+    private static let lostAfter = 20_000
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let option = NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)
+        // Without it a device that is gone is noticed later.
+        context.channel.setOption(.tcpOption(option), value: Self.lostAfter).whenFailure { _ in }
+    }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard event is IdleStateHandler.IdleStateEvent else { return context.fireUserInboundEventTriggered(event) }

@@ -96,7 +96,7 @@ extension SyncService {
     func acquireLease(_ vm: VMID, _ request: LeaseRequest, by caller: Caller) async throws -> LeaseEpoch {
         LeaseEpoch(
             epoch: try await change(vm, by: caller) { lease, _ in
-                try lease.acquire(by: caller.device, force: request.force)
+                try lease.acquire(by: caller.device, force: request.force, seen: request.epoch)
             })
     }
 

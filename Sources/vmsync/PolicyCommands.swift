@@ -106,6 +106,11 @@ struct PolicyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Which bytes the caps are for.", valueName: "all|metered")) var capCounts: String?
     @Option(
         help: ArgumentHelp(
+            "How long the active device may be silent before another one takes the VM over by itself, or off.",
+            valueName: "time"))
+    var failover: String?
+    @Option(
+        help: ArgumentHelp(
             "A restraint for a place, as in home=sync; policy show --effective says what this place is called.",
             valueName: "place=restraint"))
     var at: [String] = []
@@ -115,7 +120,7 @@ struct PolicyOptions: ParsableArguments {
         let values: [PolicyKey: String?] = [
             .every: every, .events: events, .switchWithin: switchWithin, .onMetered: onMetered, .onBattery: onBattery,
             .onLowBattery: onLowBattery, .whenBusy: whenBusy, .capPerDay: capDay, .capPerMonth: capMonth,
-            .capScope: capCounts,
+            .capScope: capCounts, .failover: failover,
         ]
         var named: [String: String] = [:]
         for (key, value) in values { if let value { named[key.rawValue] = value } }

@@ -108,6 +108,13 @@ struct StatusCommand: AsyncParsableCommand {
             Output.line("  nothing saved yet")
         }
         if let sync = vm.sync { Output.line("  \(sync.words)") }
+        if vm.forks > 0 {
+            Output.line("  \(vm.forks) forks of late work are kept here\n    next: vmsync forks \(vm.name)")
+        }
+        for other in vm.others where other.forks > 0 {
+            Output.line(
+                "  \(other.name ?? "another device") keeps \(other.forks) forks of late work: vmsync forks, there")
+        }
         if vm.sequence < vm.head { Output.line("  this device holds checkpoint \(vm.sequence)") }
         if let last = vm.lastCheckpoint {
             let pause = String(format: "%.1f", last.pauseMilliseconds)

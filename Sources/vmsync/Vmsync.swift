@@ -27,7 +27,8 @@ struct Vmsync: AsyncParsableCommand {
                 name: "VMs:",
                 subcommands: [
                     CreateCommand.self, ListCommand.self, StatusCommand.self, StartCommand.self, SwitchCommand.self,
-                    ViewCommand.self, SuspendCommand.self, StopCommand.self, PolicyCommand.self, VerifyCommand.self,
+                    ViewCommand.self, SuspendCommand.self, StopCommand.self, PolicyCommand.self,
+                    ForksCommand.self, VerifyCommand.self,
                 ]),
             CommandGroup(
                 name: "History:",

@@ -194,6 +194,57 @@ struct DevicePlanTests {
         #expect(situation.nextAction == .upload)
     }
 
+    @Test func aSwitchIsDeclinedByWhoeverHasUsedUpACap() throws {
+        let cap = VMSyncError(.wrongState, "the cap is used up")
+        for state in [SwitchState.requested, .ready] {
+            var situation = active()
+            let leaving = try pending(from: me, to: other, state)
+            situation.server?.pendingSwitch = leaving
+            situation.capProblem = cap
+            #expect(situation.nextAction == .declineHandOver(leaving.id, Reason(cap)))
+            // Also while something waits that may not be sent.
+            situation.outbox = [Sequence(rawValue: 8)]
+            situation.isHeldBack = true
+            #expect(situation.nextAction == .declineHandOver(leaving.id, Reason(cap)))
+            situation.outbox = []
+            situation.capProblem = nil
+            #expect(situation.nextAction != .declineHandOver(leaving.id, Reason(cap)))
+        }
+        var target = following()
+        let coming = try pending(from: other, to: me, .requested)
+        target.server?.pendingSwitch = coming
+        target.capProblem = cap
+        #expect(target.nextAction == .refuse(coming.id, Reason(cap)))
+    }
+
+    @Test func aGuestThatHasShutDownWaitsWhereNothingMayBeSent() {
+        var situation = active()
+        situation.machine = .shutDown
+        situation.isHeldBack = true
+        #expect(situation.nextAction == .wait)
+        situation.isHeldBack = false
+        #expect(situation.nextAction == .sealOff)
+    }
+
+    @Test func aGuestOfAnEpochThatIsOverStopsAndWhatItDidIsKept() {
+        var situation = following()
+        situation.machine = .running
+        #expect(situation.nextAction == .stepDown)
+        // Also where the lease has come back meanwhile: what runs here isn't what the VM has become.
+        situation.server?.holder = me
+        situation.tenureEpoch = Epoch(rawValue: 2)
+        #expect(situation.nextAction == .stepDown)
+        situation.tenureEpoch = Epoch(rawValue: 3)
+        #expect(situation.nextAction == .wait)
+        for machine in [DeviceSituation.Machine.none, .died, .shutDown, .running, .held] {
+            situation.machine = machine
+            situation.isFenced = true
+            #expect(situation.nextAction == .keepLateWork)
+        }
+        situation.server = nil
+        #expect(situation.nextAction == .wait)
+    }
+
     @Test func aStandbyThatIsHeldBackFetchesNothingAndStaysReady() {
         var situation = following()
         situation.isHeldBack = true

@@ -51,6 +51,18 @@ func code(_ body: () throws -> Void) -> VMSyncError.Code? {
         #expect(lease.state == before)
     }
 
+    @Test func whoTakesOverTakesWhatHeHasSeenAndNothingElse() throws {
+        var lease = try LeaseFixture.active()
+        let seen = lease.state.epoch
+        #expect(try lease.state.acquire(by: lease.desktop, force: true, seen: seen) == seen.next)
+        let before = lease.state
+        // The second of two that saw the same comes too late, and so does the first one's answer to it.
+        #expect(code { _ = try lease.state.acquire(by: lease.laptop, force: true, seen: seen) } == .fenced)
+        #expect(lease.state == before)
+        // Asked again by whoever has it: the answer was lost.
+        #expect(try lease.state.acquire(by: lease.desktop, force: true, seen: seen) == seen.next)
+    }
+
     @Test func releaseNeedsHolderAndEpochAndMayBeRepeated() throws {
         var lease = try LeaseFixture.active()
         let one = Epoch(rawValue: 1)

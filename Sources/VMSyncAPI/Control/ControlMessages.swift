@@ -101,12 +101,51 @@ package struct KeyCheck: Sendable, Codable {
 package struct StartRequest: Sendable, Codable {
     /// Takes the VM from a device that is lost.
     package var force: Bool
-    package init(force: Bool) { self.force = force }
+    /// The epoch that the person has seen; nil if nobody has looked.
+    package var epoch: Epoch?
+
+    package init(force: Bool, epoch: Epoch? = nil) {
+        self.force = force
+        self.epoch = epoch
+    }
 
     /// An order that doesn't say is a plain one.
     package init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         force = try container.decodeIfPresent(Bool.self, forKey: .force) ?? false
+        epoch = try container.decodeIfPresent(Epoch.self, forKey: .epoch)
+    }
+}
+
+/// `GET /vms/NAME/takeover`: what would be lost if this device took the VM over now.
+package struct Takeover: Sendable, Codable {
+    /// Of the lease as it stands.
+    package var epoch: Epoch
+    /// Name of the active device; nil if there is none, and nothing to take over.
+    package var device: String?
+    /// Whether the server hears from it.
+    package var connected: Bool
+    /// Seconds since the server heard from it last, and since its last checkpoint, by the server's clock.
+    package var silentSeconds: Double?
+    package var savedSecondsAgo: Double?
+    /// The newest checkpoint.
+    package var head: Sequence
+
+    package init(
+        epoch: Epoch, device: String?, connected: Bool, silentSeconds: Double?, savedSecondsAgo: Double?, head: Sequence
+    ) {
+        self.epoch = epoch
+        self.device = device
+        self.connected = connected
+        self.silentSeconds = silentSeconds
+        self.savedSecondsAgo = savedSecondsAgo
+        self.head = head
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case epoch, device, connected, head
+        case silentSeconds = "silent_seconds"
+        case savedSecondsAgo = "saved_seconds_ago"
     }
 }
 

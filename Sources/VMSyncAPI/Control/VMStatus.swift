@@ -49,6 +49,10 @@ package struct VMStatus: Sendable, Codable {
     package var machine: MachineStatus?
     /// Why it is or isn't synced; nil where there is nothing to sync.
     package var sync: SyncStanding?
+    /// Forks of late work that are kept on this device.
+    package var forks = 0
+    /// What the other devices have said of themselves.
+    package var others: [OtherStanding] = []
     package var lastCheckpoint: CheckpointMetrics?
     package var lastSwitch: SwitchRecord?
     /// Why the last switch came to nothing, if a device has said so.
@@ -66,7 +70,7 @@ package struct VMStatus: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, state, holder, epoch, sequence, head, digest, progress, problem, machine, sync
+        case id, name, state, holder, epoch, sequence, head, digest, progress, problem, machine, sync, forks, others
         case activeDevice = "active_device"
         case savedSecondsAgo = "saved_seconds_ago"
         case notUploadedBytes = "not_uploaded_bytes"
@@ -74,6 +78,63 @@ package struct VMStatus: Sendable, Codable {
         case lastCheckpoint = "last_checkpoint"
         case lastSwitch = "last_switch"
         case switchReason = "switch_reason"
+    }
+}
+
+/// What another device has said of itself and a VM.
+package struct OtherStanding: Sendable, Codable, Hashable {
+    package var device: DeviceID
+    package var name: String?
+    /// The checkpoint that it held then.
+    package var held: Sequence
+    /// By the server's clock.
+    package var told: Timestamp
+    package var words: String?
+    /// Forks of late work that it keeps.
+    package var forks: Int
+
+    package init(device: DeviceID, held: Sequence, told: Timestamp, words: String?, forks: Int) {
+        self.device = device
+        self.held = held
+        self.told = told
+        self.words = words
+        self.forks = forks
+    }
+}
+
+/// A fork of late work, as a person sees it. `GET /vms/NAME/forks`
+package struct KeptFork: Sendable, Codable {
+    package var id: String
+    /// The checkpoint that it begins at.
+    package var parent: Sequence
+    /// The last moment in it, in seconds since 1970 by its device's clock.
+    package var until: Double
+    package var bytes: UInt64
+    /// Why it doesn't reach up to the moment at which the guest was stopped, if so.
+    package var missing: String?
+    package var picture: PictureMessage?
+
+    package init(
+        id: String, parent: Sequence, until: Double, bytes: UInt64, missing: String?, picture: PictureMessage?
+    ) {
+        self.id = id
+        self.parent = parent
+        self.until = until
+        self.bytes = bytes
+        self.missing = missing
+        self.picture = picture
+    }
+}
+
+/// `POST /vms/NAME/forks/keep`, `POST /vms/NAME/forks/drop`
+package struct ForkOrder: Sendable, Codable {
+    package var id: String
+    /// What to call the VM that is made of it.
+    package var name: String?
+
+    package init(id: String, name: String? = nil) {
+        self.id = id
+        self.name = name
     }
 }
 

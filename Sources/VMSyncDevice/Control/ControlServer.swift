@@ -97,7 +97,11 @@ struct ControlServer {
         group.post("start") { request, context in
             let vm = try await checked { try await host(context) }
             let order = try await read(StartRequest.self, request)
-            return stream(following: vm) { _ in try await vm.start(force: order.force) }
+            return stream(following: vm) { _ in try await vm.start(force: order.force, seen: order.epoch) }
+        }
+        group.get("takeover") { _, context in
+            let vm = try await checked { try await host(context) }
+            return try await answer { try await daemon.takeover(of: vm) }
         }
         group.post("suspend") { _, context in
             let vm = try await checked { try await host(context) }
@@ -156,6 +160,25 @@ struct ControlServer {
                 }
                 try await vm.restore(to: try await daemon.checkpoint(order.checkpoint, of: vm))
                 return Restored(name: vm.name)
+            }
+        }
+        group.get("forks") { _, context in
+            let vm = try await checked { try await host(context) }
+            return try await answer { await vm.lateWork }
+        }
+        group.post("forks/keep") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(ForkOrder.self, request)
+            return stream(following: vm) { progress in
+                Restored(name: try await daemon.keepFork(order, of: vm, progress: progress))
+            }
+        }
+        group.post("forks/drop") { request, context in
+            let vm = try await checked { try await host(context) }
+            let order = try await read(ForkOrder.self, request)
+            return try await answer {
+                try await vm.dropLateWork(order.id)
+                return Done()
             }
         }
         group.post("check") { request, context in

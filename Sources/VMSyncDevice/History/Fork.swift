@@ -33,6 +33,8 @@ struct Fork: Sendable {
     let diskOnly: Bool
     /// For the packs; removed in the end.
     let folder: String
+    /// Packs on this device that follow the target, in order.
+    var later: [String] = []
 
     /// Fetches what makes the state, and writes it as a pack from the base.
     /// - Parameters:
@@ -42,7 +44,7 @@ struct Fork: Sendable {
         as manifest: Manifest, after chain: Chain, progress: ProgressHandler
     ) async throws -> Keyframe {
         let outline = try await reader.outline()
-        guard let route = outline.route(to: target, from: [.base]), !route.isEmpty else {
+        guard let route = outline.route(to: target, from: [.base]), !route.isEmpty || target == .base else {
             throw VMSyncError(.notFound, "the server has no way to checkpoint \(target)", hint: "vmsync check")
         }
         try await NIOThreadPool.singleton.runIfActive { [folder] in try AtomicFile.makeFolder(folder) }
@@ -58,7 +60,13 @@ struct Fork: Sendable {
             packs.append(path)
             done += believed.reference.size
         }
-        progress(StepProgress(step: "making one pack of \(route.count)"))
+        for (index, file) in later.enumerated() {
+            // A copy: what it is made of goes in the end.
+            let path = "\(folder)/later-\(index).pack"
+            try await LongWork.pool.runIfActive { try FileManager.default.copyItem(atPath: file, toPath: path) }
+            packs.append(path)
+        }
+        progress(StepProgress(step: "making one pack of \(packs.count)"))
         return try await LongWork.pool.runIfActive { [folder, diskOnly, packs] in
             try Self.merge(packs, in: folder, as: manifest, diskOnly: diskOnly)
         }

@@ -46,7 +46,9 @@ actor SpanMaker {
     /// - Parameters:
     ///   - end: is kept in the folder.
     ///   - goodput: bytes that the link carries in a second; nil if that isn't known.
-    func make(to end: Sequence, goodput: Double?, interval: Double) async {
+    ///   - interval: seconds between two checkpoints.
+    ///   - bytesMax: that may be fetched and sent.
+    func make(to end: Sequence, goodput: Double?, interval: Double, bytesMax: Double) async {
         guard !isBusy else { return }
         isBusy = true
         defer { isBusy = false }
@@ -56,7 +58,8 @@ actor SpanMaker {
             for due in outline.dueSpans(to: end) {
                 let seconds = Double(end.rawValue - due.first.rawValue) * interval
                 let isSlow = goodput ?? .infinity < Self.fastLink
-                try await make(due, budget: isSlow ? (goodput ?? 0) * seconds * Self.linkShare : .infinity)
+                let share = isSlow ? (goodput ?? 0) * seconds * Self.linkShare : .infinity
+                try await make(due, budget: min(share, bytesMax))
             }
         } catch {
             // It may have been pruned meanwhile.

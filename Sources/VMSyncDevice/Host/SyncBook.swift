@@ -24,6 +24,8 @@ struct SyncBook {
     /// Since the last checkpoint.
     private(set) var event: Occasion?
     var decision = SyncDecision(step: .wait(nil), reason: .nothingWritten)
+    /// Which cap forbids the next pack, if one does.
+    var capReason: SyncReason?
     /// When the decision must be looked at again.
     var nextLook: Instant?
     /// Before that no checkpoint is kept here that can't be sent.
@@ -64,7 +66,7 @@ struct SyncBook {
 
     /// Seconds by a clock that doesn't jump.
     private static var seconds: Double { (Instant.now - start).seconds }
-    private static let start = Instant.now
+    static let start = Instant.now
 
     /// - Parameter bytes: that a look found.
     mutating func noteLook(_ bytes: Double, hasChanged: Bool) {

@@ -22,8 +22,12 @@ extension VMHost {
     }
 
     /// The same, but nothing is sent.
-    func keep() async throws {
-        try await make { made, start in keepHere(made, since: start) }
+    /// - Parameter durably: it survives that the host goes down now.
+    func keep(durably: Bool = false) async throws {
+        try await make { made, start in
+            keepHere(made, since: start)
+            if durably { try replica?.synchronizeOutbox() }
+        }
     }
 
     private func make(
@@ -121,6 +125,8 @@ extension VMHost {
         guard let sealed = waitingCheckpoints.first else { return }
         // The last one under a tenure decides what becomes of the lease too.
         if sealed.sequence == tenure?.departure?.sequence { return try await settleDeparture() }
+        // After a reboot what was believed may be lost.
+        if chain.point?.sequence ?? .base != sealed.parent { try await followStatements(to: sealed.parent) }
         try await upload(sealed, made: nil)
         if waitingCheckpoints.isEmpty { sync.makeDue() }
     }
@@ -165,9 +171,7 @@ extension VMHost {
             if chain.point?.sequence ?? .base < sequence { try await followStatements(to: sequence) }
             replica.acknowledge(sequence)
         } else {
-            logger.error("the VM went on without checkpoint \(sequence), which is kept in \(paths.forks)")
-            try replica.setAside(sequence, in: paths.forks)
-            try replica.markDamaged("the VM went on elsewhere without its last checkpoints")
+            try await keepLateWork()
         }
     }
 

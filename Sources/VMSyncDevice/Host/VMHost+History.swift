@@ -36,8 +36,10 @@ extension VMHost {
             logger.debug("\(error.message)")
         }
         guard keepEnd(of: sealed.sequence, basis: sealed.parent), let maker = try? spanMaker() else { return }
-        let (goodput, interval) = (sync.up.goodput, sync.interval(effectivePolicy.policy))
-        spanMaking = Task { await maker.make(to: sealed.sequence, goodput: goodput, interval: interval) }
+        let (goodput, interval, bytes) = (sync.up.goodput, sync.interval(effectivePolicy.policy), bytesForOthers)
+        spanMaking = Task {
+            await maker.make(to: sealed.sequence, goodput: goodput, interval: interval, bytesMax: bytes)
+        }
     }
 
     private func historyFolder() throws(VMSyncError) -> HistoryFolder { try HistoryFolder(paths.history) }

@@ -30,6 +30,7 @@ extension VMHost {
         isAdopted = true
         try HistoryFolder(paths.history).tidy()
         Machine.removeScreens(of: paths)
+        noteForks()
         try finishInterruptedApply(replica)
     }
 
@@ -62,7 +63,10 @@ extension VMHost {
             await found?.end()
             return
         }
-        guard let found else { return try noteMissing(replica, tenure.departure) }
+        guard let found else {
+            isDiverged = tenure.isDiverged ?? false
+            return try noteMissing(replica, tenure.departure)
+        }
         let runState = try await found.runState()
         if runState == .inMigrate {
             // The daemon died before the device state was in: the guest has not run here, and begins again from the head.

@@ -46,6 +46,7 @@ extension VMHost {
         let decision = record.holder == me ? SyncDecision.next(policy, signals) : follow(policy, signals)
         if decision != sync.decision { logger.trace("\(decision)") }
         sync.decision = decision
+        sync.capReason = SyncDecision.capReason(policy, signals, next: nextPack(signals))
         if case .wait(let seconds?) = decision.step {
             sync.nextLook = .now + .seconds(seconds)
         } else if machineState == .running {
@@ -55,6 +56,7 @@ extension VMHost {
             // A cap may end at midnight.
             sync.nextLook = decision.step == .hold ? .now + Self.holdRest : nil
         }
+        if let look = watchForFailover(policy) { sync.nextLook = min(sync.nextLook ?? look, look) }
         standing = standing(decision, policy, signals)
         tellStanding()
     }
@@ -88,6 +90,14 @@ extension VMHost {
         return signals
     }
 
+    /// Bytes of the pack that would be sent or fetched next, where that is known.
+    private func nextPack(_ signals: SyncSignals) -> UInt64? {
+        if record.holder == me { return signals.unsent.nextPack }
+        guard let head = record.head, let replica, head.sequence > replica.record.sequence else { return nil }
+        return itinerary.first { $0.id.first == replica.record.sequence }?.size
+            ?? (head.basis == replica.record.sequence ? head.size : nil)
+    }
+
     // MARK: What follows from it
 
     /// Whether a person waits for what is sent or fetched: then no restraint counts.
@@ -99,7 +109,7 @@ extension VMHost {
 
     /// Whether nothing is to be sent, or fetched.
     var isHeldBack: Bool {
-        if isAwaited { return false }
+        if isAwaited { return sync.capReason != nil }
         return record.holder == me ? sync.decision.step == .hold : sync.decision.step != .checkpoint
     }
 
@@ -115,9 +125,26 @@ extension VMHost {
     /// Whether the last attempt to send something failed for want of a server, or of space on it.
     var serverTakesNothing: Bool { problem.map { Self.serversFault.contains($0.code) } ?? false }
 
-    /// Whether a cap leaves room for a pack of so many bytes, or somebody waits for it.
+    /// Whether the caps leave room for a pack of so many bytes.
     func mayTransfer(_ bytes: Int) -> Bool {
-        isAwaited || SyncDecision.mayTransfer(UInt64(bytes), effectivePolicy.policy, gather())
+        SyncDecision.capReason(effectivePolicy.policy, gather(), next: UInt64(bytes)) == nil
+    }
+
+    /// Bytes that may be spent on what only spares others some: a tenth of what a cap leaves.
+    var bytesForOthers: Double {
+        let cap = CapStanding.tightest(
+            effectivePolicy.policy, environment.conditions.used, isMetered: environment.conditions.host.isMetered)
+        return cap.map { Double($0.left) / 10 } ?? .infinity
+    }
+
+    /// Why this device sends and fetches nothing, whoever waits for it.
+    var capProblem: VMSyncError? {
+        sync.capReason.map {
+            VMSyncError(
+                .wrongState, "\(environment.me.name) sends and fetches nothing: \($0.words)",
+                hint: "vmsync policy set --cap-day off --cap-month off, on \(environment.me.name)",
+                device: environment.me.name)
+        }
     }
 
     /// Of a switch from here: whether there is time for another round before the last checkpoint.
@@ -133,6 +160,27 @@ extension VMHost {
         approach?.isShortOfTime = round + last > left
     }
 
+    // MARK: What happens around it
+
+    /// Something has happened after which people change devices.
+    func note(_ occasion: Occasion) {
+        sync.note(occasion)
+        wake.signal()
+    }
+
+    /// The host is about to stop: has the guest saved here, whatever the server does, and returns when it is.
+    func keepNow() async {
+        guard machineState == .running else { return }
+        do { try await ask(.keepNow) } catch { logger.error("not saved: \(VMSyncError(error).message)") }
+    }
+
+    /// The host has slept: the guest's clock has stood still with it.
+    func hostWoke(after slept: Duration) {
+        guard machineState == .running, slept > .zero else { return }
+        wakeGuest(pullsCable: false)
+        wake.signal()
+    }
+
     // MARK: On a standby
 
     /// Whether a pack of the way to the head may be fetched now; only when the way is planned its size is known.
@@ -141,21 +189,40 @@ extension VMHost {
         let size = itinerary.first { $0.id == pack }?.size ?? 0
         guard !mayTransfer(Int(size)) else { return true }
         decide()
+        if let capProblem { failRequests(capProblem) }
         return false
     }
 
     private func follow(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision {
-        guard let head = record.head, let replica, head.sequence > replica.record.sequence else {
+        guard let replica else { return SyncDecision.follow(policy, signals, Self.basePart) }
+        guard let head = record.head, head.sequence > replica.record.sequence else {
             return SyncDecision(step: .checkpoint, reason: .time(0))
         }
-        let next = itinerary.first { $0.id.first == replica.record.sequence }?.size ?? head.size
         let interval = sync.interval(policy)
         let share = interval > 0 ? sync.down.link.seconds(for: Double(head.size)).mean / interval : 0
         return SyncDecision.follow(
             policy, signals,
             .init(
-                nextPack: next, sinceLast: sync.lastFetch.map { (.now - $0).seconds },
+                nextPack: nextPack(signals) ?? 0, sinceLast: sync.lastFetch.map { (.now - $0).seconds },
                 behind: head.sequence.rawValue - replica.record.sequence.rawValue, share: share))
+    }
+
+    /// A part of the base image.
+    private static let basePart = SyncDecision.Following(
+        nextPack: UInt64(APILimits.chunkBytesMax), sinceLast: nil, behind: .max, share: 0)
+
+    /// What ends the fetch of a base image that the policy has come to forbid.
+    func makeBaseCheck() -> @Sendable () throws -> Void {
+        let (policy, forecast, isAwaited) = (effectivePolicy.policy, sync.forecast, isAwaited)
+        return { [conditions = environment.conditions, name] in
+            let signals = conditions.signals(forecast)
+            let decision = SyncDecision.follow(policy, signals, Self.basePart)
+            let isCapped = SyncDecision.capReason(policy, signals, next: Self.basePart.nextPack) != nil
+            guard isCapped || decision.step == .hold && !isAwaited else { return }
+            throw VMSyncError(
+                .wrongState, "the base image of \(name) is not all here yet: \(decision.reason.words)",
+                hint: "vmsync policy show \(name) --effective")
+        }
     }
 
     private func standing(_ decision: SyncDecision, _ policy: SyncPolicy, _ signals: SyncSignals) -> SyncStanding? {

@@ -12,12 +12,14 @@ import VMSyncSecrets
 struct HostRequest {
     enum Kind: Equatable {
         /// `force` takes the VM from a device that is lost.
-        case start(force: Bool)
+        case start(force: Bool, seen: Epoch?)
         /// Follow what the server has, without the packs.
         case follow
         /// Press the power button; `force` pulls the plug.
         case stop(force: Bool)
         case suspend
+        /// Make a checkpoint and keep it here.
+        case keepNow
         /// Make an earlier checkpoint the head.
         case goBack(to: Sequence)
     }
@@ -31,9 +33,10 @@ struct HostRequest {
 
 /// What a user asks for. Each call returns when it has come true.
 extension VMHost {
-    /// - Parameter force: takes the VM over from the device that had it last. What that one had not saved is lost to the
-    ///   others.
-    package func start(force: Bool = false) async throws {
+    /// - Parameters:
+    ///   - force: takes the VM over from the device that had it last. What that one had not saved is lost to the others.
+    ///   - seen: the epoch on which that was decided.
+    package func start(force: Bool = false, seen: Epoch? = nil) async throws {
         if let divergence { throw divergence }
         if machineState == .running {
             // QEMU pauses the guest when its disk can't be written; asked to start, it tries again.
@@ -45,7 +48,7 @@ extension VMHost {
                 .leaseHeld, "\(name) runs on another device",
                 hint: "vmsync switch \(name); if that device is lost: vmsync start \(name) --force")
         }
-        try await ask(.start(force: force))
+        try await ask(.start(force: force, seen: seen))
     }
 
     /// What the server has said last may still be on its way, behind all that is fetched over a slow link.
@@ -90,7 +93,7 @@ extension VMHost {
         }
     }
 
-    private func ask(_ kind: HostRequest.Kind) async throws {
+    func ask(_ kind: HostRequest.Kind) async throws {
         try await withCheckedThrowingContinuation { answer in
             requests.append(HostRequest(kind: kind, answer: answer))
             wake.signal()
@@ -123,8 +126,8 @@ extension VMHost {
 
     /// The lease, under an epoch under which this device hasn't given the VM back, as it has when it was interrupted on the
     /// way back to an earlier checkpoint.
-    func acquireLease(force: Bool) async throws -> Epoch {
-        let epoch = try await environment.client.acquireLease(id, force: force)
+    func acquireLease(force: Bool, seen: Epoch? = nil) async throws -> Epoch {
+        let epoch = try await environment.client.acquireLease(id, force: force, seen: seen)
         guard chain.hasReleased(epoch) else { return epoch }
         try await refreshRecord()
         try await environment.client.releaseLease(id, epoch: epoch, word: try noteRelease())
@@ -134,8 +137,8 @@ extension VMHost {
     private func begin(_ kind: HostRequest.Kind) async throws {
         switch kind {
         case .follow: try await followToHead()
-        case .start(let force):
-            let epoch = try await acquireLease(force: force)
+        case .start(let force, let seen):
+            let epoch = try await acquireLease(force: force, seen: seen)
             if force { forcedEpoch = epoch }
             try await refreshRecord()
         case .stop(let force):
@@ -147,7 +150,10 @@ extension VMHost {
                 try await machine?.pressPowerButton()
             }
         case .suspend:
+            if let capProblem { throw capProblem }
             try await suspend()
+        case .keepNow:
+            if machineState == .running { try await keep(durably: true) }
         case .goBack(let target):
             try await goBack(to: target)
         }
@@ -156,7 +162,7 @@ extension VMHost {
     private func isFulfilled(_ kind: HostRequest.Kind) -> Bool {
         switch kind {
         case .start: machineState == .running
-        case .follow, .goBack: true
+        case .follow, .goBack, .keepNow: true
         case .stop, .suspend: machineState == .none && tenure == nil
         }
     }

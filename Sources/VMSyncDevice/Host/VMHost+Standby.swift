@@ -14,7 +14,9 @@ extension VMHost {
     func fetchBase() async throws {
         defer { progress.withLock { $0 = nil } }
         for image in description.images {
-            try await environment.images.fetch(image) { [self] step in progress.withLock { $0 = step } }
+            try await environment.images.fetch(image, check: makeBaseCheck()) { [self] step in
+                progress.withLock { $0 = step }
+            }
         }
         try await open()
     }
@@ -171,15 +173,6 @@ extension VMHost {
             logger.warning("the waiting QEMU is of no use any more: \(error)")
             await discardMachine()
         }
-    }
-
-    /// Another device is active though the VM runs here. Its late work must not be lost and must not go on.
-    func stepDown() async throws {
-        // Noted first: whoever finds the guest after a crash must not let it go on.
-        try saveTenure(tenure?.diverged)
-        try await machine?.pause()
-        isDiverged = true
-        logger.error("fenced: the VM is active elsewhere")
     }
 
     // MARK: Becoming active

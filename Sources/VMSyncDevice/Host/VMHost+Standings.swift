@@ -11,6 +11,8 @@ struct StandingNote: Sendable, Codable, Hashable {
     var down: LinkSummary
     /// Whether it takes each checkpoint as it comes.
     var follows: Bool
+    /// How many forks of late work it keeps.
+    var forks: Int
 }
 
 /// What devices tell each other of themselves: how far each has come, and over what link.
@@ -45,9 +47,12 @@ extension VMHost {
         guard serverAnswers, recordIsCurrent, record.holder != me, let standing, let replica else { return }
         let held = replica.record.sequence
         let note = StandingNote(
-            words: standing.reason, down: sync.down.link.rounded, follows: sync.decision.step == .checkpoint)
+            words: standing.reason, down: sync.down.link.rounded, follows: sync.decision.step == .checkpoint,
+            forks: forks)
         let isNews = told?.note != note || told?.held != held
-        let isUrgent = told?.note.words != note.words || told?.note.follows != note.follows
+        let isUrgent =
+            told?.note.words != note.words || told?.note.follows != note.follows
+            || told?.note.forks != note.forks
         guard isNews, told == nil || isUrgent || .now - (told?.at ?? .now) >= Self.standingRest else { return }
         told = (held, note, .now)
         Task { [id, client = environment.client, account, logger, me] in

@@ -24,6 +24,12 @@ extension VMHost {
         status.problem = (divergence ?? setBack ?? forgery ?? problem ?? damage).map(Reason.init)
         status.machine = machineStatus
         status.sync = standing
+        status.forks = forks
+        status.others = standings.filter { $0.standing.device != me }.map { standing, note in
+            OtherStanding(
+                device: standing.device, held: standing.held, told: standing.told, words: note?.words,
+                forks: note?.forks ?? 0)
+        }
         status.lastCheckpoint = metrics.last
         status.lastSwitch = record.lastSwitch
         status.switchReason = record.lastSwitch.flatMap(reason(of:))

@@ -8,10 +8,14 @@ import VMSyncSecrets
 extension VMHost {
     /// While the guest runs: some kilobytes a minute.
     private static let thumbnailInterval = Duration.seconds(60)
+    /// What one takes at most, nearly always.
+    private static let thumbnailBytes = 50_000.0
 
     /// Sends one with a checkpoint that the server has just got, if it is time for one and nobody waits for anything.
     func sendThumbnailIfDue(of sequence: Sequence) {
-        guard nextThumbnail <= .now, approach == nil, machineState == .running, let drawing = drawScreen() else {
+        guard nextThumbnail <= .now, approach == nil, machineState == .running,
+            bytesForOthers >= Self.thumbnailBytes, let drawing = drawScreen()
+        else {
             return
         }
         send(drawing, of: sequence)

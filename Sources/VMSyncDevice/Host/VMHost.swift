@@ -68,6 +68,11 @@ package actor VMHost {
     var machine: Machine?
     var machineState = DeviceSituation.Machine.none
     var isDiverged = false
+    /// The devices that the server hears from; nil if it isn't heard itself.
+    var present: Set<DeviceID>?
+    var failover = FailoverWatch()
+    /// How many forks of late work are kept here.
+    var forks = 0
     var guestShutDown = false
     var agent: GuestAgent?
     /// Of the guest since it went on here; nil until it was set.
@@ -215,7 +220,7 @@ package actor VMHost {
     }
 
     private var nextAction: DeviceAction {
-        if isDiverged || setBack != nil { return .wait }
+        if setBack != nil { return .wait }
         noteSwitch()
         return situation.nextAction
     }
@@ -239,14 +244,18 @@ package actor VMHost {
     }
 
     var situation: DeviceSituation {
-        DeviceSituation(
+        var situation = DeviceSituation(
             me: environment.me.id,
             server: recordIsCurrent && !headIsInDoubt ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
             hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
             serverTakesNothing: serverTakesNothing, checkpointIsDue: checkpointIsDue, isHeldBack: isHeldBack,
+            capProblem: capProblem,
             approach: approach?.next ?? .lastCheckpoint,
             startWanted: requests.contains(where: \.isStart), obstacle: obstacle)
+        situation.tenureEpoch = tenure?.epoch
+        situation.isFenced = isDiverged
+        return situation
     }
 
     private var server: DeviceSituation.Server {
@@ -278,6 +287,10 @@ package actor VMHost {
         case .handOver(let id): try await handOver(id)
         case .settleDeparture: try await settleDeparture()
         case .failHandOver(let id): try await failHandOver(id)
+        case .declineHandOver(let id, let reason):
+            adopt(
+                try await environment.client.answer(.fail(try encrypted(reason, of: id)), to: id, of: self.id))
+            try await refreshRecord()
         case .prepare: try await prepare()
         case .discard: await discardMachine()
         case .announceReady(let id): try await announceReady(id)
@@ -287,6 +300,7 @@ package actor VMHost {
         case .goActive: try await goActive()
         case .confirmArrival(let id): try await confirmArrival(id)
         case .stepDown: try await stepDown()
+        case .keepLateWork: try await keepLateWork()
         }
     }
 
@@ -383,7 +397,7 @@ extension DeviceAction {
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
         case .settleDeparture: "finding out where the VM runs"
-        case .failHandOver: "answering a switch of a VM that crashed"
+        case .failHandOver, .declineHandOver: "answering a switch"
         case .prepare: "preparing to take the VM over"
         case .discard: "ending the waiting QEMU"
         case .announceReady: "announcing that this device is ready"
@@ -391,6 +405,7 @@ extension DeviceAction {
         case .goActive: "starting the VM"
         case .confirmArrival: "telling the server that the VM has arrived"
         case .stepDown: "pausing the VM, which is active elsewhere"
+        case .keepLateWork: "keeping what was done here while the VM was active elsewhere"
         }
     }
 }

@@ -124,7 +124,10 @@ package struct ImageStore: Sendable {
     // MARK: Down
 
     /// Fetches an image that isn't here; goes on where an earlier fetch broke off.
-    package func fetch(_ image: ImageReference, progress: @escaping ProgressHandler) async throws {
+    /// - Parameter check: asked before each chunk; what it throws ends the fetch.
+    package func fetch(
+        _ image: ImageReference, check: @Sendable () throws -> Void, progress: @escaping ProgressHandler
+    ) async throws {
         guard !has(image) else { return }
         let manifest = try ImageManifest(Data(try await chunk(image.manifest, image.key)), reference: image)
         let part = try PartialImage(path: path(image), size: image.size)
@@ -135,6 +138,7 @@ package struct ImageStore: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (position, chunk) in missing.enumerated() {
                 if position >= Self.transfersMax { try await group.next() }
+                try check()
                 group.addTask {
                     let frame = try await self.chunk(chunk.hash, image.key)
                     try await NIOThreadPool.singleton.runIfActive {

@@ -13,7 +13,9 @@ package final class DeviceConditions: Sendable {
         package var isMetered = false
         package var place: [String] = []
         package var power = SyncSignals.Power.mains
-        package var isBusy = false
+        package var busy = BusyWatch()
+        /// Whether there is a way out; known before anything is read, so that the first look is no event.
+        package var hasNetwork = true
 
         package init() {}
     }
@@ -106,7 +108,7 @@ package final class DeviceConditions: Sendable {
         signals.isMetered = host.isMetered
         signals.place = host.place
         signals.power = host.power
-        signals.isBusy = host.isBusy
+        signals.isBusy = host.busy.isBusy
         signals.used = used
         return signals
     }

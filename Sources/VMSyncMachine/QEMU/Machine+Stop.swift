@@ -25,9 +25,11 @@ extension Machine {
     /// Lets QEMU stop the guest and save its devices. When it returns, no instruction runs, every disk request has been
     /// answered, and the state is being sent; memory changes no more until `resume`.
     ///
-    /// If QEMU fails, it lets a guest that it has stopped for this run again by itself.
+    /// If QEMU fails, it lets a guest that it has stopped for this run again by itself; one that stood still before stands
+    /// still.
+    /// - Parameter mayRunAgain: whether a guest is let run when this fails.
     /// - Throws: `shutDown` if the guest has shut itself down, also while this was under way.
-    package nonisolated(nonsending) func stopAndSave() async throws -> StoppedGuest {
+    package nonisolated(nonsending) func stopAndSave(mayRunAgain: Bool = true) async throws -> StoppedGuest {
         try await translating("stopping the guest") { () async throws -> StoppedGuest in
             let status = try await qmp.execute(QMPQueryStatus(), timeout: Self.answerLimit)
             guard status.status != .shutdown else {
@@ -43,11 +45,17 @@ extension Machine {
                 _ = try await qmp.execute(QMPMigrate(uri: "unix:\(paths.stateOut)"), timeout: Self.answerLimit)
                 try await stop.waitDrained()
             } catch {
-                await letRunAgain(guest)
+                if mayRunAgain { await letRunAgain(guest) } else { forget(guest) }
                 throw await words(for: error)
             }
             return guest
         }
+    }
+
+    /// Gives up a stop that failed, of a guest that must not run again.
+    package func forget(_ guest: StoppedGuest) {
+        guest.timer.cancel()
+        guest.expectation.cancel()
     }
 
     /// Returns when QEMU has sent all state, so that the guest may continue.
@@ -72,8 +80,7 @@ extension Machine {
     /// Gives up a stop that failed: the guest runs again, unless it has shut itself down, and its state is not expected
     /// any more. Also in a cancelled task; and what fails here is the end of QEMU, which is noted elsewhere.
     package nonisolated(nonsending) func letRunAgain(_ guest: StoppedGuest) async {
-        guest.timer.cancel()
-        guest.expectation.cancel()
+        forget(guest)
         guard !guest.stop.hasShutDown else { return }
         _ = await Task { try await self.resume() }.result
     }

@@ -103,21 +103,20 @@ package struct SyncDecision: Hashable, Sendable {
             step: isDue ? .checkpoint : .wait(min(untilTime ?? look, look)), reason: .promise(promise))
     }
 
+    /// Rule 2, which holds for a person who waits too; nil if no cap forbids the next pack.
+    package static func capReason(_ policy: SyncPolicy, _ signals: SyncSignals, next: UInt64?) -> SyncReason? {
+        guard let cap = CapStanding.tightest(policy, signals.used, isMetered: signals.isMetered) else { return nil }
+        if cap.left == 0 { return .cap(cap) }
+        return next.flatMap { $0 > cap.left ? .packPassesCap(cap, $0) : nil }
+    }
+
     /// Rules 2 and 3, the same for what is sent and what is fetched.
     private static func held(_ policy: SyncPolicy, _ signals: SyncSignals, next: UInt64?) -> SyncDecision? {
-        if let cap = CapStanding.tightest(policy, signals.used, isMetered: signals.isMetered) {
-            if cap.left == 0 { return SyncDecision(step: .hold, reason: .cap(cap)) }
-            if let next, next > cap.left { return SyncDecision(step: .hold, reason: .packPassesCap(cap, next)) }
-        }
+        if let reason = capReason(policy, signals, next: next) { return SyncDecision(step: .hold, reason: reason) }
         if let (restraint, cause) = strictest(policy, signals), restraint == .pause {
             return SyncDecision(step: .hold, reason: .paused(cause))
         }
         return nil
-    }
-
-    /// Whether a pack of so many bytes may be sent or fetched.
-    package static func mayTransfer(_ bytes: UInt64, _ policy: SyncPolicy, _ signals: SyncSignals) -> Bool {
-        CapStanding.tightest(policy, signals.used, isMetered: signals.isMetered).map { bytes <= $0.left } ?? true
     }
 
     /// The strictest of the restraints that apply; nil if none does.

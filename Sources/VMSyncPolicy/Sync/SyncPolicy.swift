@@ -23,8 +23,13 @@ package struct SyncPolicy: Hashable, Sendable {
     package var capPerDay: UInt64?
     package var capPerMonth: UInt64?
     package var capScope = CapScope.all
+    /// Seconds of silence of the active device after which a standby takes over by itself; nil for never.
+    package var failover: Double?
 
     package init() {}
+
+    /// The server notices after this time that a device is gone.
+    private static let failoverMin = 10.0
 
     /// Where a promise says when a checkpoint is due: what a lost device loses at most, in seconds.
     static let everyWithPromise = 60.0
@@ -42,6 +47,7 @@ package enum PolicyKey: String, Hashable, Sendable, CaseIterable {
     case capPerDay = "cap-day"
     case capPerMonth = "cap-month"
     case capScope = "cap-counts"
+    case failover
 }
 
 extension SyncPolicy {
@@ -61,6 +67,13 @@ extension SyncPolicy {
         case .capScope:
             let scopes = CapScope.allCases.map { ($0.rawValue, $0) }
             capScope = try Self.choice(text, Dictionary(uniqueKeysWithValues: scopes))
+        case .failover:
+            let seconds = try Self.time(text)
+            guard seconds ?? Self.failoverMin >= Self.failoverMin else {
+                throw VMSyncError(
+                    .invalidInput, "a device may be silent for so long by chance", hint: "say 10s or more")
+            }
+            failover = seconds
         }
     }
 
@@ -77,6 +90,7 @@ extension SyncPolicy {
         case .capPerDay: capPerDay.map { "\(ByteCount($0))" } ?? "off"
         case .capPerMonth: capPerMonth.map { "\(ByteCount($0))" } ?? "off"
         case .capScope: capScope.rawValue
+        case .failover: failover.map(TimeText.text) ?? "off"
         }
     }
 

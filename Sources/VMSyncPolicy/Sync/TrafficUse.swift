@@ -69,7 +69,7 @@ package struct CapStanding: Hashable, Sendable {
     package let left: UInt64
 
     /// The cap of which the least is left; nil if none applies.
-    static func tightest(_ policy: SyncPolicy, _ used: TrafficUse, isMetered: Bool) -> CapStanding? {
+    package static func tightest(_ policy: SyncPolicy, _ used: TrafficUse, isMetered: Bool) -> CapStanding? {
         if policy.capScope == .metered, !isMetered { return nil }
         func standing(_ limit: UInt64?, _ count: TrafficUse.Count, isMonthly: Bool) -> CapStanding? {
             guard let limit else { return nil }

@@ -75,6 +75,12 @@ package struct ShapedLink: Sendable {
         try await Self.tc(["-n", namespace, "qdisc", "replace", "dev", Self.farCard] + shape)
     }
 
+    /// Pulls the cable, or plugs it in again. Nobody is told: what is sent meanwhile is lost.
+    package func plug(_ isIn: Bool) async throws {
+        // At the near end: the far one's address would go with its card, and the server is reached by it on its own side too.
+        try await Self.ip("link", "set", nearCard, isIn ? "up" : "down")
+    }
+
     /// Bytes that went over the cable so far, both ways together, as the near card counts them: with the headers of
     /// packets, and with what was sent twice.
     package func bytes() throws(VMSyncError) -> UInt64 {

@@ -35,7 +35,7 @@ import VMSyncPolicy
     @Test(arguments: [
         (PolicyKey.every, "0"), (.every, "1"), (.every, "-1s"), (.every, "8d"), (.every, "nan s"), (.every, "infs"),
         (.events, "yes"), (.onMetered, "never"), (.capPerDay, "-5MB"), (.capPerDay, "0"), (.capPerDay, "much"),
-        (.capPerMonth, "1e30GB"), (.capScope, "some"), (.switchWithin, ""),
+        (.capPerMonth, "1e30GB"), (.capScope, "some"), (.switchWithin, ""), (.failover, "9s"),
     ])
     func whatCannotBeMeantIsRefusedWithTheNameOfTheSetting(key: PolicyKey, text: String) {
         var layer = PolicyLayer()
@@ -48,6 +48,7 @@ import VMSyncPolicy
         let written = try layer([
             .every: "250ms", .events: "off", .switchWithin: "20s", .onMetered: "pause", .onBattery: "5m",
             .onLowBattery: "sync", .whenBusy: "1h", .capPerDay: "500MB", .capPerMonth: "20 GB", .capScope: "metered",
+            .failover: "30s",
         ])
         let policy = EffectivePolicy([(.vm, written)]).policy
         for key in PolicyKey.allCases {

@@ -223,8 +223,8 @@ private func step(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision.
             $0.sinceLast = 2
         }
         #expect(step(policy, before) == .hold)
-        #expect(!SyncDecision.mayTransfer(1_000_001, policy, before))
-        #expect(SyncDecision.mayTransfer(1_000_000, policy, before))
+        #expect(SyncDecision.capReason(policy, before, next: 1_000_001) != nil)
+        #expect(SyncDecision.capReason(policy, before, next: 1_000_000) == nil)
         #expect(
             step(
                 policy,
