@@ -10,7 +10,7 @@ SCRIPTS := $(wildcard scripts/*.sh guests/*.sh guests/*/*.sh .ci/run)
 export VMSYNC_GUESTS := $(CURDIR)/$(GUESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build guests demo test fuzz bench docs check fmt clean
+.PHONY: help build guests demo test fuzz sim bench docs check fmt clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -42,6 +42,11 @@ fuzz: packfuzz ## Feed mutated packs to all that reads them (FUZZ_RUNS=100000)
 	ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=0 \
 		$(PACKFUZZ) -runs=$(FUZZ_RUNS) -max_len=8192 -rss_limit_mb=4096 \
 		-artifact_prefix=.build-fuzz/ .build-fuzz/corpus FuzzTesting/Corpus
+
+sim: deps-build ## Try the decisions in simulated worlds (SIM_ARGS="--seeds 1000000")
+	@echo "sim: compiling vmsync-sim"
+	swift build -c release --product vmsync-sim
+	.build/release/vmsync-sim $(SIM_ARGS)
 
 bench: deps-bench build guest-desktop ## Measure beside what people use today, into docs/benchmarks.md (BENCH_ARGS="…")
 	.build/release/vmsync bench --write docs $(BENCH_ARGS)

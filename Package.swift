@@ -43,7 +43,8 @@ let package = Package(
     name: "vmsync",
     platforms: [.macOS(.v15)],
     products: [
-        .executable(name: "vmsync", targets: ["vmsync"])
+        .executable(name: "vmsync", targets: ["vmsync"]),
+        .executable(name: "vmsync-sim", targets: ["vmsync-sim"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
@@ -119,6 +120,9 @@ let package = Package(
                 lifecycle, signals, log, nioCore, nioPosix,
             ]),
 
+        // Row 5 too: a seeded world of devices, links and faults, for the decisions of row 2.
+        module("VMSyncSimulation", ["VMSyncCore", "VMSyncPolicy"]),
+
         // Row 6: whole trials on one machine: the demo, and what the end-to-end tests live in.
         module(
             "VMSyncStudy",
@@ -128,7 +132,7 @@ let package = Package(
                 nioPosix,
             ]),
 
-        // Row 7: the command line.
+        // Row 7: the command lines.
         .executableTarget(
             name: "vmsync",
             dependencies: [
@@ -136,6 +140,9 @@ let package = Package(
                 "VMSyncStudy", "CVMSyncLinux", arguments, lifecycle, signals, log,
             ],
             swiftSettings: strict),
+
+        .executableTarget(
+            name: "vmsync-sim", dependencies: ["VMSyncSimulation", arguments], swiftSettings: strict),
 
         // Tests: each sees of its module what any other module sees.
         tests("VMSyncCore"),
@@ -149,6 +156,7 @@ let package = Package(
             "VMSyncStudy",
             ["VMSyncCore", "VMSyncMachine", "VMSyncTestSupport", "RFB", httpClient, nioCore, nioPosix]),
         tests("VMSyncPolicy", ["VMSyncCore", "VMSyncTestSupport"]),
+        tests("VMSyncSimulation"),
         tests("PostgreSQL"),
         tests("HostSignals", [log]),
         tests("VMSyncSecrets", ["VMSyncCore", crypto]),

@@ -18,9 +18,9 @@ ROWS = [
     {"VMSyncCheckpoint", "VMSyncPolicy", "VMSyncSecrets"},
     {"VMSyncMachine", "VMSyncAPI", "VMSyncStore"},
     {"VMSyncReplica"},
-    {"VMSyncServer", "VMSyncDevice"},
+    {"VMSyncServer", "VMSyncDevice", "VMSyncSimulation"},
     {"VMSyncStudy"},
-    {"vmsync"},
+    {"vmsync", "vmsync-sim"},
     {"VMSyncTestSupport", "NBDTestSupport", "VMSyncPackFuzzing"},
 ]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}

@@ -44,6 +44,14 @@ package struct CheckpointRecord: Hashable, Sendable, Codable {
     }
 }
 
+extension CheckpointRecord {
+    /// Whether it is the checkpoint that `device` has sealed under this number, with this pack. What stands there may also
+    /// come from another device, or from an earlier attempt of the same one.
+    package func isThat(of device: DeviceID, at sequence: Sequence, _ checksum: ContentHash) -> Bool {
+        self.sequence == sequence && self.device == device && self.checksum == checksum
+    }
+}
+
 /// What becomes of the lease with a commit.
 package enum AfterCommit: Hashable, Sendable {
     /// The holder stays active.

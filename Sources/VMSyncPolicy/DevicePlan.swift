@@ -43,12 +43,14 @@ package struct DeviceSituation: Sendable {
     package var replica: Sequence?
     /// Whether the base images are here.
     package var hasBase: Bool
-    /// The epoch under which the guest that is here may run; nil if none is.
-    package var tenureEpoch: Epoch?
     /// Whether the guest here stands still because the VM went on elsewhere, and what it did is not put aside yet.
     package var isFenced = false
     /// Checkpoints that are sealed here and not acknowledged.
     package var outbox: [Sequence]
+    /// The epoch under which the oldest of them was made; nil if there is none.
+    package var outboxEpoch: Epoch?
+    /// The epoch under which the guest has begun to run here, as long as it isn't known that the lease is elsewhere.
+    package var tenure: Epoch?
     /// Whether the last checkpoint of this device's tenure has begun: only the server knows where the VM is.
     package var isDeparting: Bool
     /// Whether the last attempt to send something failed for want of a server, or of space on it.
@@ -67,8 +69,8 @@ package struct DeviceSituation: Sendable {
 
     package init(
         me: DeviceID, server: Server?, machine: Machine, replica: Sequence?, hasBase: Bool, outbox: [Sequence],
-        isDeparting: Bool = false, serverTakesNothing: Bool = false, checkpointIsDue: Bool,
-        isHeldBack: Bool = false, capProblem: VMSyncError? = nil,
+        outboxEpoch: Epoch? = nil, tenure: Epoch? = nil, isDeparting: Bool = false, serverTakesNothing: Bool = false,
+        checkpointIsDue: Bool, isHeldBack: Bool = false, capProblem: VMSyncError? = nil,
         approach: SwitchApproach.Step = .lastCheckpoint,
         startWanted: Bool,
         obstacle: VMSyncError?
@@ -79,6 +81,8 @@ package struct DeviceSituation: Sendable {
         self.replica = replica
         self.hasBase = hasBase
         self.outbox = outbox
+        self.outboxEpoch = outboxEpoch
+        self.tenure = tenure
         self.isDeparting = isDeparting
         self.serverTakesNothing = serverTakesNothing
         self.checkpointIsDue = checkpointIsDue
@@ -138,20 +142,19 @@ extension DeviceSituation {
         guard let server else { return .wait }
         if isFenced { return .keepLateWork }
         if machine == .held || isDeparting { return .settleDeparture }
-        // The lease was elsewhere meanwhile, and is back under another epoch.
-        let isLate = tenureEpoch.map { $0 != server.epoch } ?? false
-        if isLate, machine == .running || machine == .shutDown { return .stepDown }
         return server.holder == me ? asHolder(server) : asStandby(server)
     }
 
     private func asHolder(_ server: Server) -> DeviceAction {
-        if machine == .running, let capProblem, let pending = server.pendingSwitch, pending.from == me,
-            pending.state == .requested || pending.state == .ready
-        {
+        // The lease went elsewhere and came back while nothing was heard of it: that of the guest here has ended.
+        if machine == .running || machine == .shutDown, let tenure, tenure != server.epoch { return .stepDown }
+        if machine == .running, let capProblem, let pending = server.pendingSwitch, pending.isLeaving(me) {
             return .declineHandOver(pending.id, Reason(capProblem))
         }
         if let oldest = outbox.first {
-            return oldest <= server.head ? .drop(oldest) : withOutbox
+            // What was made under another epoch is fenced, whoever holds the lease now.
+            let isFenced = outboxEpoch.map { $0 != server.epoch } ?? false
+            return oldest <= server.head || isFenced ? .drop(oldest) : withOutbox
         }
         switch machine {
         case .running:
@@ -160,7 +163,7 @@ extension DeviceSituation {
             return isHeldBack ? .wait : .sealOff
         case .none, .waiting, .died, .held:
             // A switch that moved the lease here must be finished, also by a daemon that was restarted meanwhile.
-            let isArriving = server.pendingSwitch.map { $0.to == me && $0.state == .moved } ?? false
+            let isArriving = server.pendingSwitch?.isArriving(at: me) ?? false
             guard isArriving || startWanted else { return withoutMachine(server) }
             return catchUp(server) ?? .goActive
         }
@@ -168,20 +171,18 @@ extension DeviceSituation {
 
     private var withOutbox: DeviceAction {
         // More than the oldest and the one that all others are merged into: they could not be merged any more.
-        let hasRoom = outbox.count <= 2
+        let hasRoom = outbox.count <= OutboxOrder.settledMax
         if serverTakesNothing || isHeldBack, checkpointIsDue, hasRoom, machine == .running { return .keep }
         return isHeldBack ? .wait : .upload
     }
 
     private func withoutMachine(_ server: Server) -> DeviceAction {
-        guard let pending = server.pendingSwitch, pending.from == me,
-            pending.state == .requested || pending.state == .ready
-        else { return .wait }
+        guard let pending = server.pendingSwitch, pending.isLeaving(me) else { return .wait }
         return .failHandOver(pending.id)
     }
 
     private func whileRunning(_ server: Server) -> DeviceAction {
-        if let pending = server.pendingSwitch, pending.to == me, pending.state == .moved {
+        if let pending = server.pendingSwitch, pending.isArriving(at: me) {
             return .confirmArrival(pending.id)
         }
         if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {

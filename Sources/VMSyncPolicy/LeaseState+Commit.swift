@@ -29,7 +29,11 @@ extension LeaseState {
                 .outOfOrder,
                 "checkpoint \(offer.sequence), which follows \(offer.parent), does not follow the head (\(standing))")
         }
+        // Who saves a checkpoint runs the VM: also if his word for it was lost, the switch to him bars no other. One that
+        // moved can't be the one that this commit is to move by.
+        let hasArrived = lastSwitch?.isArriving(at: device) ?? false
         try dispose(offer.then, at: now)
+        if hasArrived { endSwitch(.done) }
         let record = offer.accepted(from: device, at: now)
         head = record
         release = nil

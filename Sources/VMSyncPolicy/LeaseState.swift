@@ -104,10 +104,13 @@ package struct LeaseState: Hashable, Sendable {
         epoch = epoch.next
     }
 
-    /// Frees the lease; nobody is left who could carry out an open switch.
+    /// Frees the lease; nobody is left who could carry out an open switch, or say of one that moved that it is done.
     mutating func free() {
+        let former = holder
         holder = nil
-        guard let pending = lastSwitch, pending.state == .requested || pending.state == .ready else { return }
+        guard let pending = lastSwitch else { return }
+        let isOpen = pending.state == .requested || pending.state == .ready
+        guard isOpen || pending.state == .moved && pending.to == former else { return }
         endSwitch(.failed)
     }
 

@@ -29,6 +29,18 @@ package struct SwitchApproach: Sendable, Equatable {
 
     package init(_ id: SwitchID) { self.id = id }
 
+    /// What becomes of `current` when the server says `pending` of the last switch: it goes on, another begins, or it ends
+    /// because no switch away from `device` is open.
+    package static func following(
+        _ current: SwitchApproach?, _ pending: SwitchRecord?, from device: DeviceID
+    ) -> SwitchApproach? {
+        guard let pending, pending.isLeaving(device) else { return nil }
+        var approach = current?.id == pending.id ? current : nil
+        if approach == nil { approach = SwitchApproach(pending.id) }
+        if let held = pending.held { approach?.noteTarget(holds: held) }
+        return approach
+    }
+
     /// A checkpoint was made; `round` is from its beginning until the server had it.
     package mutating func note(_ round: Duration, sent sequence: Sequence) {
         rounds.append(round)

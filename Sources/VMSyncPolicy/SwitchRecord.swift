@@ -63,10 +63,19 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
         self.steps = [:]
     }
 
-    /// Whether it bars another switch at `now`.
+    /// Whether it has given the VM to `device`, and the device hasn't said yet that the VM runs there.
+    package func isArriving(at device: DeviceID) -> Bool { to == device && state == .moved }
+
+    /// Whether `device` may still hand the VM over by it.
+    package func isLeaving(_ device: DeviceID) -> Bool {
+        from == device && (state == .requested || state == .ready)
+    }
+
+    /// Whether it bars another switch at `now`. A clock that was set back must not make it last: one that was created that
+    /// far in the future is over too.
     package func isOpen(at now: Timestamp) -> Bool {
         switch state {
-        case .requested, .ready, .moved: now < created + Self.openMax
+        case .requested, .ready, .moved: now < created + Self.openMax && created < now + Self.openMax
         case .done, .refused, .failed, .expired: false
         }
     }

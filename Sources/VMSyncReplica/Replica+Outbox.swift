@@ -2,9 +2,10 @@ import Foundation
 import VMSyncCheckpoint
 import VMSyncCore
 import VMSyncMachine
+import VMSyncPolicy
 
 /// A checkpoint that is whole on this device; its pack waits in the outbox for the server.
-package struct SealedCheckpoint: Sendable, Codable, Hashable {
+package struct SealedCheckpoint: WaitingCheckpoint, Sendable, Codable, Hashable {
     package var sequence: Sequence
     /// The checkpoint that the pack is relative to.
     package var parent: Sequence
@@ -32,14 +33,12 @@ extension Replica {
     /// The sealed checkpoints that the server has not acknowledged, oldest first; each follows the one before.
     package func outbox() throws(VMSyncError) -> [SealedCheckpoint] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.outbox)) ?? []
-        var waiting: [SealedCheckpoint] = []
+        var sealed: [SealedCheckpoint] = []
         for number in names.compactMap({ UInt64($0) }).sorted() where number <= lastSealed.rawValue {
             guard let checkpoint = try note(of: Sequence(rawValue: number))?.checkpoint else { continue }
-            // Swallowed by a merge that was killed before it removed them.
-            waiting.removeAll { $0.sequence > checkpoint.parent }
-            waiting.append(checkpoint)
+            sealed.append(checkpoint)
         }
-        return waiting
+        return OutboxOrder.waiting(sealed)
     }
 
     /// Up to here what lies in the outbox counts. After a reboot the replica is behind what was sealed before.
@@ -78,10 +77,11 @@ extension Replica {
     /// Drops a checkpoint from the outbox: the server has it.
     package func acknowledge(_ sequence: Sequence) { AtomicFile.remove(sealedFolder(sequence)) }
 
-    /// Makes what waits survive a loss of power.
-    package func synchronizeOutbox() throws(VMSyncError) {
-        for checkpoint in try outbox() {
-            let folder = sealedFolder(checkpoint.sequence)
+    /// Makes all that waits survive a loss of power. What is sealed of a VM that is off does so, and is of no use without
+    /// what waits before it.
+    package func syncOutbox() throws(VMSyncError) {
+        for waiting in try outbox() {
+            let folder = sealedFolder(waiting.sequence)
             for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
                 try AtomicFile.sync("\(folder)/\(name)")
             }
@@ -99,9 +99,10 @@ extension Replica {
     ///   format; both stay then.
     package func mergeOutbox() throws(VMSyncError) {
         let waiting = try outbox()
-        guard waiting.count > 2, var note = try note(of: waiting[waiting.count - 1].sequence) else { return }
-        let (earlier, later) = (waiting[waiting.count - 2], waiting[waiting.count - 1])
-        guard earlier.units + later.units <= mergeUnitsMax else {
+        guard let (earlier, later) = OutboxOrder.nextMerge(of: waiting), var note = try note(of: later.sequence) else {
+            return
+        }
+        guard OutboxOrder.mayMerge(earlier, later, unitsMax: mergeUnitsMax) else {
             throw VMSyncError(
                 .invalidInput, "checkpoints \(earlier.sequence) and \(later.sequence) are too large to be merged")
         }

@@ -55,6 +55,7 @@ extension Replica {
         try AtomicFile.makeFolder(draft)
         do throws(VMSyncError) {
             let note = try write(capture, deviceState: deviceState, header: header, draft: draft)
+            if header.kind == .off { try syncOutbox() }
             try Fault.point("before-seal")
             guard rename(draft, folder) == 0 else { throw .system("rename", path: folder) }
             if header.kind == .off { try AtomicFile.syncFolder(of: folder) }

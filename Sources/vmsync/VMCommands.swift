@@ -139,11 +139,9 @@ struct StartCommand: AsyncParsableCommand {
 
     @OptionGroup var common: CommonOptions
     @OptionGroup var vm: VMArgument
-    @Flag(help: "Take the VM from a device that is lost. What that one had not saved is lost with it.")
-    var force = false
 
     func run() async throws {
-        let order = StartRequest(force: force)
+        let order = StartRequest(force: false)
         _ = try await common.withDaemon { try await common.run($0, vm.path("start"), order, as: Done.self) }
         if common.json { return try Output.json(["name": vm.name, "state": "Active"]) }
         Output.line("\(vm.name) runs\n  next: vmsync view \(vm.name)")

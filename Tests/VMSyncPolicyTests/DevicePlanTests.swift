@@ -143,6 +143,27 @@ struct DevicePlanTests {
         #expect(situation.nextAction == .stepDown)
     }
 
+    /// Forced away, given back and taken again while this device heard nothing of it.
+    @Test func aGuestThatRunsUnderAnotherEpochThanThatOfTheLeaseIsPaused() {
+        var situation = active()
+        situation.tenure = Epoch(rawValue: 2)
+        #expect(situation.nextAction == .stepDown)
+        situation.machine = .shutDown
+        #expect(situation.nextAction == .stepDown)
+        situation.tenure = Epoch(rawValue: 3)
+        #expect(situation.nextAction == .sealOff)
+    }
+
+    @Test func whatWasMadeUnderAnotherEpochIsNotSentForEver() {
+        var situation = active()
+        situation.machine = .none
+        situation.outbox = [Sequence(rawValue: 8)]
+        situation.outboxEpoch = Epoch(rawValue: 2)
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
+        situation.outboxEpoch = Epoch(rawValue: 3)
+        #expect(situation.nextAction == .upload)
+    }
+
     @Test func aGuestHeldInADepartureGoesNowhereUntilTheServerIsAsked() {
         var situation = active()
         situation.machine = .held
@@ -232,9 +253,9 @@ struct DevicePlanTests {
         #expect(situation.nextAction == .stepDown)
         // Also where the lease has come back meanwhile: what runs here isn't what the VM has become.
         situation.server?.holder = me
-        situation.tenureEpoch = Epoch(rawValue: 2)
+        situation.tenure = Epoch(rawValue: 2)
         #expect(situation.nextAction == .stepDown)
-        situation.tenureEpoch = Epoch(rawValue: 3)
+        situation.tenure = Epoch(rawValue: 3)
         #expect(situation.nextAction == .wait)
         for machine in [DeviceSituation.Machine.none, .died, .shutDown, .running, .held] {
             situation.machine = machine

@@ -69,4 +69,22 @@ struct SwitchApproachTests {
         approach.noteFailure()
         #expect(approach.next == .lastCheckpoint)
     }
+
+    @Test func anApproachGoesOnWithItsSwitchAndEndsWithIt() throws {
+        let (source, target) = (DeviceID.random(), DeviceID.random())
+        var lease = LeaseState(vm: .random(), epoch: Epoch(rawValue: 1), holder: source)
+        let pending = try lease.requestSwitch(.random(), to: target, at: Timestamp(rawValue: 0))
+        #expect(SwitchApproach.following(nil, pending, from: target) == nil)
+        var approach = try #require(SwitchApproach.following(nil, pending, from: source))
+        approach.note(.seconds(1), sent: Sequence(rawValue: 1))
+        #expect(SwitchApproach.following(approach, pending, from: source) == approach)
+        let ready = try lease.answer(.ready(at: .base), to: pending.id, by: target)
+        let told = SwitchApproach.following(approach, ready, from: source)
+        #expect(told?.id == pending.id && told != approach, "it knows what the target holds")
+        #expect(SwitchApproach.following(approach, nil, from: source) == nil)
+        let failed = try lease.answer(.fail(.init()), to: pending.id, by: target)
+        #expect(SwitchApproach.following(approach, failed, from: source) == nil)
+        let next = try lease.requestSwitch(.random(), to: target, at: Timestamp(rawValue: 0))
+        #expect(SwitchApproach.following(approach, next, from: source) == SwitchApproach(next.id))
+    }
 }

@@ -24,6 +24,47 @@ import VMSyncPolicy
         #expect(try lease.state.answer(.done, to: id, by: lease.desktop).state == .done)
     }
 
+    /// The laptop has handed the VM over by the switch, and the desktop hasn't said yet that it runs.
+    static func moved() throws -> (LeaseFixture, SwitchID) {
+        var (lease, id) = try Self.requested()
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
+        _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
+        return (lease, id)
+    }
+
+    @Test func aTargetThatGivesTheLeaseBackEndsItsSwitch() throws {
+        var (lease, _) = try Self.moved()
+        try lease.state.release(by: lease.desktop, epoch: Epoch(rawValue: 2))
+        #expect(lease.state.lastSwitch?.state == .failed)
+    }
+
+    @Test func aTargetWhoseLeaseIsTakenByForceEndsItsSwitch() throws {
+        var (lease, _) = try Self.moved()
+        _ = try lease.state.acquire(by: lease.laptop, force: true)
+        #expect(lease.state.lastSwitch?.state == .failed)
+        _ = try lease.state.requestSwitch(.random(), to: lease.desktop, at: lease.noon)
+    }
+
+    @Test func aTargetThatSavesACheckpointHasArrived() throws {
+        for then in [AfterCommit.keep, .release] {
+            var (lease, _) = try Self.moved()
+            let offer = CommitOffer(
+                epoch: Epoch(rawValue: 2), sequence: Sequence(rawValue: 2), parent: Sequence(rawValue: 1), kind: .live,
+                size: 1, checksum: ContentHash(digest: [UInt8](repeating: 2, count: 32)), then: then)
+            _ = try lease.state.commit(offer, by: lease.desktop, known: nil, at: lease.noon)
+            #expect(lease.state.lastSwitch?.state == .done)
+        }
+    }
+
+    @Test func aClockThatWasSetBackDoesNotMakeASwitchLast() throws {
+        var (lease, _) = try Self.requested()
+        let before = Timestamp(rawValue: lease.noon.rawValue - 60_000)
+        lease.state.settle(at: before + .milliseconds(1))
+        #expect(lease.state.lastSwitch?.state == .requested)
+        lease.state.settle(at: before)
+        #expect(lease.state.lastSwitch?.state == .expired)
+    }
+
     @Test func beforeTheTargetIsReadyACommitCanNotMoveTheLease() throws {
         var (lease, id) = try Self.requested()
         let before = lease.state

@@ -26,7 +26,7 @@ extension VMHost {
     func keep(durably: Bool = false) async throws {
         try await make { made, start in
             keepHere(made, since: start)
-            if durably { try replica?.synchronizeOutbox() }
+            if durably { try replica?.syncOutbox() }
         }
     }
 
@@ -140,6 +140,7 @@ extension VMHost {
     }
 
     private func commit(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
+        try syncTenure()
         try Fault.point(then == .keep ? "before-commit" : "before-departure-commit")
         let outgoing = try outgoing(sealed, then: then)
         if !chain.canTake(outgoing.signed, account.roster) {
@@ -164,7 +165,10 @@ extension VMHost {
         noteHead(head)
     }
 
-    /// The server's history has come as far as this one, which waits here.
+    /// The server's history has come as far as this one, which waits here, or has gone on without it.
+    ///
+    /// Order: the replica is marked → the checkpoint leaves the outbox. The other way round a kill between the two would
+    /// leave a replica that passes for the server's checkpoint of the same number.
     func drop(_ sequence: Sequence) async throws {
         guard let replica, let sealed = waitingCheckpoints.first(where: { $0.sequence == sequence }) else { return }
         if try await isOurs(sealed) {
@@ -291,43 +295,41 @@ extension VMHost {
         try await refreshRecord()
     }
 
-    /// Asks the server where the VM is after a departure whose answer was lost.
-    ///
-    /// The guest goes on here only if the lease is ours *and* the commit that would move it can't come through any more:
-    /// its switch has ended. While the switch is open the commit is simply sent again.
+    /// Asks the server where the VM is after a departure whose answer was lost, and does what follows from it.
     func settleDeparture() async throws {
         guard let tenure, let departure = tenure.departure else {
             return try await goOnHere()
         }
         try await refreshRecord()
-        guard record.holder == environment.me.id, record.epoch == tenure.epoch else {
-            if let head = record.head, head.sequence >= departure.sequence { try await drop(departure.sequence) }
-            return try await departed()
-        }
         let sealed = waitingCheckpoints.first { $0.sequence == departure.sequence }
-        if case .move(let pending) = departure.then {
-            let isOpen = record.lastSwitch.map { $0.id == pending && $0.state == .ready } ?? false
-            if isOpen, let sealed {
-                try await commitLast(sealed, then: departure.then)
-                return try await departed()
-            }
-            if isOpen {
-                let reason = Reason(VMSyncError(.machine, "the source was interrupted"))
-                _ = try await environment.client.answer(
-                    .fail(try encrypted(reason, of: pending)), to: pending, of: id)
-            }
-        } else if let sealed {
-            try await commitLast(sealed, then: .release)
-            return try await departed()
-        } else if machineState == .shutDown {
-            return try await sealOff()
+        let settlement = departure.settlement(
+            holdsLease: record.holder == environment.me.id && record.epoch == tenure.epoch,
+            lastSwitch: record.lastSwitch, isSealed: sealed != nil, replica: replica?.record.sequence ?? .base,
+            hasGuest: machine != nil, isShutDown: machineState == .shutDown)
+        switch settlement {
+        case .stepBack:
+            if let head = record.head, head.sequence >= departure.sequence { try await drop(departure.sequence) }
+            try await departed()
+        case .keepLateWork: try await stepDown()
+        case .commitAgain:
+            guard let sealed else { return }
+            try await commitLast(sealed, then: departure.then)
+            try await departed()
+        case .sealOff: try await sealOff()
+        case .failThenGoOn(let pending):
+            let reason = Reason(VMSyncError(.machine, "the source was interrupted"))
+            _ = try await environment.client.answer(
+                .fail(try encrypted(reason, of: pending)), to: pending, of: id)
+            try await goOnHere()
+        case .goOn: try await goOnHere()
         }
-        try await goOnHere()
     }
 
     private func goOnHere() async throws {
         if let tenure { try saveTenure(tenure.departing(nil)) }
         sync.makeDue()
+        // It can't run on; what its disks hold is saved next.
+        if machineState == .shutDown { return }
         guard let machine else {
             // Paused since its last checkpoint was sealed, QEMU ended: the replica is whole, and can be started from.
             machineState = .died

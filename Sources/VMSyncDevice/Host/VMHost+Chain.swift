@@ -58,7 +58,7 @@ extension VMHost {
         guard mayRun else {
             let error = VMSyncError(
                 .unauthorized, "the server gave \(name) to this device, but the one that had it last did not give it",
-                hint: "if that device is lost: vmsync start \(name) --force. What it hadn't saved stays there")
+                hint: "if that device is lost: vmsync switch \(name) --force. What it hadn't saved stays there")
             forgery = error
             throw error
         }
@@ -156,7 +156,7 @@ extension VMHost {
         // By the time that it is looked at, it may be forgotten and pruned.
         if chain.point == ChainPoint(sequence: sealed.sequence, hash: signed.hash) { return true }
         let there = try await environment.client.checkpoints(of: id, after: sealed.sequence.previous, limit: 1).first
-        return there?.sequence == sealed.sequence && there?.device == me && there?.checksum == said.checksum
+        return there?.isThat(of: me, at: sealed.sequence, said.checksum) ?? false
     }
 
     private static func statementPath(_ sealed: SealedCheckpoint) -> String { sealed.packPath + ".statement" }
@@ -164,10 +164,14 @@ extension VMHost {
     /// Notes that this device does not run the VM under the present epoch, whatever becomes of saying so to the server.
     /// - Returns: what it signs of it, if others need its word.
     func noteRelease() throws -> Data? {
-        chain.noteRelease(of: record.epoch)
-        try saveChain()
+        try noteRelease(of: record.epoch)
         guard let point = chain.point, chain.isNamed(me) else { return nil }
         return try Signed(Release(vm: id, device: me, after: point), by: account.keys).bytes
+    }
+
+    func noteRelease(of epoch: Epoch) throws(VMSyncError) {
+        chain.noteRelease(of: epoch)
+        try saveChain()
     }
 
     // MARK: Reasons

@@ -88,7 +88,7 @@ extension VMHost {
                 throw VMSyncError(
                     .unauthorized,
                     "the server gave \(name) to this device, but the one that had it last did not give it",
-                    hint: "if that device is lost: vmsync start \(name) --force")
+                    hint: "if that device is lost: vmsync switch \(name) --force")
             }
             word = try noteRelease()
             try Fault.point("return-ready")

@@ -20,24 +20,36 @@ extension VMHost {
         try Fault.point("late-paused")
     }
 
+    /// The damage of a replica whose late work is a fork; what is left to do is to tidy up.
+    private static let wentOn = "the VM went on elsewhere without its last checkpoints"
+
     /// Makes a fork of what was done here too late, and lets this device follow again.
+    ///
+    /// Order: the last checkpoint is sealed → the fork has its note → the replica is marked → the outbox, QEMU and tenure go.
+    /// Were the outbox emptied before the mark, a replica could pass for the server's checkpoint of the same number.
     func keepLateWork() async throws {
         guard let replica else { return }
-        while let oldest = waitingCheckpoints.first, try await isKnown(oldest) { replica.acknowledge(oldest.sequence) }
-        let picture = drawScreen()
-        let missing = await sealLast(replica)
-        try Fault.point("late-sealed")
-        if let late = try setLateWorkAside(replica, missing: missing, await Self.bytes(of: picture)) {
-            logger.error(
-                "what was done here since checkpoint \(late.parent) is kept as a fork", metadata: ["fork": "\(late.id)"]
-            )
-            await pin(late.parent)
+        if replica.record.damage != Self.wentOn {
+            while let oldest = waitingCheckpoints.first, try await isKnown(oldest) {
+                replica.acknowledge(oldest.sequence)
+            }
+            let picture = drawScreen()
+            let missing = await sealLast(replica)
+            try Fault.point("late-sealed")
+            if let late = try noteLateWork(missing: missing, await Self.bytes(of: picture)) {
+                logger.error(
+                    "what was done here since checkpoint \(late.parent) is kept as a fork",
+                    metadata: ["fork": "\(late.id)"])
+                await pin(late.parent)
+            }
+            try Fault.point("late-noted")
+            try replica.markDamaged(Self.wentOn)
         }
-        try Fault.point("late-kept")
+        try Fault.point("late-marked")
+        for checkpoint in waitingCheckpoints { replica.acknowledge(checkpoint.sequence) }
         await discardMachine()
         isDiverged = false
         noteForks()
-        try replica.markDamaged("the VM went on elsewhere without its last checkpoints")
         try saveTenure(nil)
     }
 
@@ -48,15 +60,17 @@ extension VMHost {
     /// Seals what the paused guest has done since its last checkpoint.
     /// - Returns: why it couldn't, if so.
     private func sealLast(_ replica: Replica) async -> String? {
-        guard let machine else { return machineState == .died ? "QEMU had ended" : nil }
-        guard replica.record.damage == nil, let tenure else { return "the replica is damaged" }
+        // Only waiting checkpoints are left of it, or nothing.
+        guard let tenure else { return nil }
+        guard replica.record.damage == nil else { return "QEMU had ended" }
+        let isOff = guestShutDown || machineState == .shutDown
         let header = CheckpointHeader(
-            kind: machineState == .shutDown ? .off : .live, epoch: tenure.epoch, device: me,
-            created: Date().timeIntervalSince1970, qemu: machine.version)
+            kind: isOff ? .off : .live, epoch: tenure.epoch, device: me,
+            created: Date().timeIntervalSince1970, qemu: machine?.version ?? replica.record.qemu ?? "")
         do {
-            if machineState == .shutDown {
+            if isOff {
                 _ = try replica.seal(try replica.captureDisks(), deviceState: [], header: header)
-            } else {
+            } else if let machine {
                 var live = try await replica.captureLive(
                     of: machine, tracker: tracker, trackerIsCurrent: trackerIsCurrent, thenResume: false,
                     mayRunAgain: false)
@@ -72,7 +86,7 @@ extension VMHost {
 
     /// The packs go into a folder of their own, whose note is what makes it a fork.
     /// - Returns: nil if there is nothing to keep.
-    private func setLateWorkAside(_ replica: Replica, missing: String?, _ picture: [UInt8]?) throws -> LateWork? {
+    private func noteLateWork(missing: String?, _ picture: [UInt8]?) throws -> LateWork? {
         let waiting = waitingCheckpoints
         guard let first = waiting.first, let last = waiting.last else { return nil }
         let id = "\(first.epoch)-\(first.parent)"
@@ -92,8 +106,6 @@ extension VMHost {
         if let picture { try AtomicFile.write(bytes: picture, to: "\(folder)/\(LateWork.pictureName)", durable: true) }
         let late = LateWork(id: id, parent: first.parent, packs: packs, until: last.created, missing: missing)
         try AtomicFile.write(late, to: "\(folder)/\(LateWork.noteName)", durable: true)
-        try Fault.point("late-noted")
-        for checkpoint in waiting { replica.acknowledge(checkpoint.sequence) }
         return late
     }
 

@@ -16,9 +16,21 @@ import VMSyncReplica
 extension VMHost {
     var tenurePath: String { paths.state + "/tenure.json" }
 
-    func saveTenure(_ tenure: Tenure?) throws(VMSyncError) {
-        if let tenure { try AtomicFile.write(tenure, to: tenurePath) } else { AtomicFile.remove(tenurePath) }
+    /// - Parameter durable: whether it must survive a power loss at once.
+    func saveTenure(_ tenure: Tenure?, durable: Bool = false) throws(VMSyncError) {
+        if let tenure {
+            try AtomicFile.write(tenure, to: tenurePath, durable: durable)
+        } else {
+            AtomicFile.remove(tenurePath)
+        }
         self.tenure = tenure
+    }
+
+    /// Before anything is sent under the tenure, its note survives a power loss: a device that has lost memory and outbox
+    /// must know that something may still be on its way.
+    func syncTenure() throws(VMSyncError) {
+        guard let tenure, !(tenure.hasSent ?? false) else { return }
+        try saveTenure(tenure.sending, durable: true)
     }
 
     /// Opens what is here. Without the base images there is nothing yet. What fails is done when it is called again.
@@ -58,54 +70,51 @@ extension VMHost {
     private func adoptMachine(_ replica: Replica) async throws {
         let found = try await Machine.adopt(
             paths: paths, group: MultiThreadedEventLoopGroup.singleton, logger: logger)
-        guard let tenure else {
-            // It only waited for device state, and a fresh one is ready sooner than this one is understood.
+        // One that only waited isn't asked what it does.
+        let runState = tenure == nil ? nil : try await found?.runState()
+        let state = found == nil ? nil : runState.map(FoundMachine.init) ?? .waiting
+        let adoption = Adoption(tenure: tenure, found: state, replica: replica.record.sequence)
+        if let found, adoption.keepsMachine {
+            machine = found
+            watch(found)
+            if adoption != .standStill { startTracking(found) }
+        }
+        switch adoption {
+        case .nothing: break
+        case .end: await found?.end()
+        case .endAndForget:
             await found?.end()
-            return
-        }
-        guard let found else {
-            isDiverged = tenure.isDiverged ?? false
-            return try noteMissing(replica, tenure.departure)
-        }
-        let runState = try await found.runState()
-        if runState == .inMigrate {
-            // The daemon died before the device state was in: the guest has not run here, and begins again from the head.
-            await found.end()
-            return try saveTenure(nil)
-        }
-        machine = found
-        watch(found)
-        if tenure.isDiverged ?? false {
-            if runState == .running { try await found.pause() }
+            try saveTenure(nil)
+        case .standStill:
+            if runState == .running { try await found?.pause() }
             isDiverged = true
-            machineState = .held
-            return
-        }
-        startTracking(found)
-        switch runState {
-        case .shutdown,
-            // Shut down while it was stopped for a checkpoint.
-            .postMigrate where tenure.departure?.kind == .off:
-            guestShutDown = true
-            machineState = .shutDown
-        case .running:
-            machineState = tenure.departure == nil ? .running : .held
-        default:
+            guestShutDown = runState == .shutdown
+            machineState = guestShutDown ? .shutDown : .held
+        case .letRun:
             // Paused in the middle of a checkpoint, or by an error of a disk that is served again now.
-            if tenure.departure == nil { try await found.resume() }
-            machineState = tenure.departure == nil ? .running : .held
+            if runState != .running { try await found?.resume() }
+            machineState = .running
+            wakeGuest(pullsCable: false)
+        case .hold: machineState = .held
+        case .shutDown:
+            guestShutDown = found != nil
+            machineState = .shutDown
+        case .lost:
+            isDiverged = tenure?.isDiverged ?? false
+            try noteLost(replica)
         }
-        if machineState == .running { wakeGuest(pullsCable: false) }
-        logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
+        if let found, adoption.keepsMachine {
+            logger.notice("adopted the running QEMU", metadata: ["pid": "\(found.process.pid)"])
+        }
     }
 
-    /// The QEMU of a tenure is gone. Nothing is lost with it if the last checkpoint was sealed, or if the guest had shut
-    /// down before.
-    private func noteMissing(_ replica: Replica, _ departure: Tenure.Departure?) throws {
-        if let departure, replica.record.sequence >= departure.sequence { return }
-        guard departure?.kind != .off else { return machineState = .shutDown }
+    /// The QEMU of a tenure is gone, and work with it.
+    private func noteLost(_ replica: Replica) throws {
         machineState = .died
         try markLost(replica)
+        // With the outbox this device has lost what it has sent under this epoch, which may still be on its way: nothing
+        // else may be sent under it.
+        if waitingCheckpoints.isEmpty, let tenure, tenure.hasSent ?? false { try noteRelease(of: tenure.epoch) }
     }
 
     /// The VM ran here and its QEMU is gone: RAM and disks are of no checkpoint any more. Unless its last one was sealed,
@@ -141,7 +150,8 @@ extension VMHost {
     func guestDidShutDown(_ which: Machine) {
         guard which === machine else { return }
         guestShutDown = true
-        if machineState == .running { machineState = .shutDown }
+        // Held, but running: it was adopted in the middle of a departure.
+        if machineState == .running || machineState == .held { machineState = .shutDown }
         wake.signal()
     }
 
@@ -219,5 +229,17 @@ extension VMHost {
         trackerIsCurrent = false
         machineState = .none
         await ending?.end()
+    }
+}
+
+extension FoundMachine {
+    init(_ state: QMPRunState) {
+        switch state {
+        case .inMigrate: self = .waiting
+        case .running: self = .running
+        case .postMigrate: self = .saved
+        case .shutdown: self = .shutDown
+        default: self = .paused
+        }
     }
 }

@@ -102,7 +102,8 @@ extension VMHost {
 
     /// Whether a person waits for what is sent or fetched: then no restraint counts.
     private var isAwaited: Bool {
-        if approach != nil || !requests.isEmpty || tenure?.departure != nil { return true }
+        // Also for a guest that has shut itself down: its person may go on elsewhere.
+        if approach != nil || !requests.isEmpty || tenure?.departure != nil || machineState == .shutDown { return true }
         guard let pending = record.lastSwitch, pending.to == me else { return false }
         return [.requested, .ready, .moved].contains(pending.state)
     }

@@ -46,7 +46,7 @@ extension VMHost {
         if !force, await isHeldElsewhere() {
             throw VMSyncError(
                 .leaseHeld, "\(name) runs on another device",
-                hint: "vmsync switch \(name); if that device is lost: vmsync start \(name) --force")
+                hint: "vmsync switch \(name); if that device is lost: vmsync switch \(name) --force")
         }
         try await ask(.start(force: force, seen: seen))
     }
@@ -138,6 +138,8 @@ extension VMHost {
         switch kind {
         case .follow: try await followToHead()
         case .start(let force, let seen):
+            // What waits is sent first, and what lacks is fetched.
+            if let capProblem { throw capProblem }
             let epoch = try await acquireLease(force: force, seen: seen)
             if force { forcedEpoch = epoch }
             try await refreshRecord()

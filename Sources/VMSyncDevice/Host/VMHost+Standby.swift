@@ -185,7 +185,7 @@ extension VMHost {
         try Fault.point("before-activation")
         var watch = Stopwatch()
         var mayHaveRun = false
-        let isArriving = record.lastSwitch.map { $0.to == me && $0.state == .moved } ?? false
+        let isArriving = record.lastSwitch?.isArriving(at: me) ?? false
         // Records come while this waits; what was judged is what is done.
         let epoch: Epoch
         let isForced: Bool
@@ -194,7 +194,9 @@ extension VMHost {
             (epoch, isForced) = (record.epoch, self.isForced)
             let state = replica.record.kind == .live ? try replica.deviceState() : nil
             let machine = try await machineToActivate(state)
-            try saveTenure(Tenure(epoch: epoch, isForced: isForced ? true : nil))
+            // The disks of a VM that was off outlive a power loss, so what says that they changed must do so too.
+            let isOff = replica.record.kind == .off
+            try saveTenure(Tenure(epoch: epoch, isForced: isForced ? true : nil), durable: isOff)
             watch.lap("prepare")
             try Fault.point("before-load")
             if let state { try await machine.loadDeviceState(state) }
@@ -238,7 +240,7 @@ extension VMHost {
     private func giveUpActivation(_ error: VMSyncError) async throws {
         await discardMachine()
         try saveTenure(nil)
-        if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .moved {
+        if let pending = record.lastSwitch, pending.isArriving(at: me) {
             let reason = VMSyncError(
                 error.code, "the VM can't go on here: \(error.message)",
                 hint: "vmsync start \(name), on the device that had it", device: environment.me.name)
@@ -252,7 +254,7 @@ extension VMHost {
     /// Tells the server, and through it the user, that the guest runs and what its arrival took. The VM runs already, so
     /// a server that doesn't answer is no failure.
     private func reportArrival(_ steps: [String: Double]) async {
-        guard let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .moved else { return }
+        guard let pending = record.lastSwitch, pending.isArriving(at: me) else { return }
         var report = steps.merging(arrivalSteps) { step, _ in step }
         report["prepare"] = nil
         report["running_at"] = HostClock.milliseconds

@@ -228,32 +228,29 @@ package actor VMHost {
     /// Begins to approach a switch away from here once it is ordered, and ends that when it came to nothing.
     private func noteSwitch() {
         guard machineState == .running else { return }
-        guard let pending = record.lastSwitch, pending.state == .requested || pending.state == .ready,
-            pending.from == environment.me.id
-        else { return approach = nil }
-        if approach?.id != pending.id {
-            approach = SwitchApproach(pending.id)
+        let next = SwitchApproach.following(approach, record.lastSwitch, from: environment.me.id)
+        if let next, next.id != approach?.id {
             approachSince = .now
             sync.makeDue()
             // It can wait; the switch wants the link.
             spanMaking?.cancel()
             thumbnailSending?.cancel()
         }
-        if let held = pending.held { approach?.noteTarget(holds: held) }
-        noteTimeLeft()
+        approach = next
+        if next != nil { noteTimeLeft() }
     }
 
     var situation: DeviceSituation {
+        let waiting = waitingCheckpoints
         var situation = DeviceSituation(
             me: environment.me.id,
             server: recordIsCurrent && !headIsInDoubt ? server : nil,
             machine: machineState, replica: replica.flatMap { $0.record.damage == nil ? $0.record.sequence : nil },
-            hasBase: isAdopted, outbox: waitingCheckpoints.map(\.sequence), isDeparting: tenure?.departure != nil,
-            serverTakesNothing: serverTakesNothing, checkpointIsDue: checkpointIsDue, isHeldBack: isHeldBack,
-            capProblem: capProblem,
+            hasBase: isAdopted, outbox: waiting.map(\.sequence), outboxEpoch: waiting.first?.epoch,
+            tenure: tenure?.epoch, isDeparting: tenure?.departure != nil, serverTakesNothing: serverTakesNothing,
+            checkpointIsDue: checkpointIsDue, isHeldBack: isHeldBack, capProblem: capProblem,
             approach: approach?.next ?? .lastCheckpoint,
             startWanted: requests.contains(where: \.isStart), obstacle: obstacle)
-        situation.tenureEpoch = tenure?.epoch
         situation.isFenced = isDiverged
         return situation
     }

@@ -1,0 +1,46 @@
+import VMSyncCore
+
+/// A checkpoint that is sealed on this device and not acknowledged by the server.
+package protocol WaitingCheckpoint {
+    var sequence: Sequence { get }
+    /// The checkpoint that its pack is relative to.
+    var parent: Sequence { get }
+    /// Units that the pack changes.
+    var units: Int { get }
+}
+
+/// Which of the checkpoints that lie in an outbox wait there, and which two of them become one.
+package enum OutboxOrder {
+    /// So many wait at most, however long the server is away: the oldest, which may have reached it and so stays as it is,
+    /// and all others in one.
+    package static let settledMax = 2
+
+    /// Those of `sealed` that wait, oldest first: each follows the one before. Left out is what a merge has swallowed that
+    /// was killed before it removed it.
+    /// - Parameter sealed: oldest first.
+    package static func waiting<Checkpoint: WaitingCheckpoint>(_ sealed: [Checkpoint]) -> [Checkpoint] {
+        var waiting: [Checkpoint] = []
+        waiting.reserveCapacity(sealed.count)
+        for checkpoint in sealed {
+            while let last = waiting.last, last.sequence > checkpoint.parent { waiting.removeLast() }
+            waiting.append(checkpoint)
+        }
+        return waiting
+    }
+
+    /// The two that are to be made one; nil if few enough wait.
+    package static func nextMerge<Checkpoint: WaitingCheckpoint>(
+        of waiting: [Checkpoint]
+    ) -> (earlier: Checkpoint, later: Checkpoint)? {
+        guard waiting.count > settledMax else { return nil }
+        return (waiting[waiting.count - 2], waiting[waiting.count - 1])
+    }
+
+    /// Whether the two may be made one.
+    /// - Parameter unitsMax: merging unpacks both in memory.
+    package static func mayMerge<Checkpoint: WaitingCheckpoint>(
+        _ earlier: Checkpoint, _ later: Checkpoint, unitsMax: Int
+    ) -> Bool {
+        earlier.units + later.units <= unitsMax
+    }
+}
