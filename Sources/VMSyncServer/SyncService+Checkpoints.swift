@@ -60,8 +60,10 @@ extension SyncService {
         let stored = try await stored(vm, for: caller)
         let known = try await metadata.checkpoint(of: vm, at: offer.sequence)
         var lease = stored.lease
-        // Any time will do: the switch was settled as the lease was read, and what is decided here is thrown away.
-        let decision = try lease.commit(offer, by: caller.device, known: known, at: stored.created)
+        // The switch was settled as the lease was read, so any time will do at which it was open; what is decided here is
+        // thrown away.
+        let time = lease.lastSwitch?.created ?? stored.created
+        let decision = try lease.commit(offer, by: caller.device, known: known, at: time)
         guard case .repeated(let record) = decision else { return nil }
         return record
     }

@@ -82,6 +82,21 @@ struct PolicyCommand: AsyncParsableCommand {
     }
 }
 
+struct SyncCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sync", abstract: "Save everything to the server now, or fetch everything from it.",
+        discussion: "Whatever vmsync policy restrains; only a data cap is kept.")
+
+    @OptionGroup var common: CommonOptions
+    @OptionGroup var vm: VMArgument
+
+    func run() async throws {
+        _ = try await common.withDaemon { try await common.run($0, vm.path("sync"), Done(), as: Done.self) }
+        if common.json { return try Output.json(["name": vm.name]) }
+        Output.line("\(vm.name) is synced")
+    }
+}
+
 /// Every setting as an option.
 struct PolicyOptions: ParsableArguments {
     @Option(help: ArgumentHelp("A checkpoint at least so often while the guest writes, or off.", valueName: "time"))

@@ -27,7 +27,7 @@ struct Vmsync: AsyncParsableCommand {
                 name: "VMs:",
                 subcommands: [
                     CreateCommand.self, ListCommand.self, StatusCommand.self, StartCommand.self, SwitchCommand.self,
-                    ViewCommand.self, SuspendCommand.self, StopCommand.self, PolicyCommand.self,
+                    ViewCommand.self, SuspendCommand.self, StopCommand.self, PolicyCommand.self, SyncCommand.self,
                     ForksCommand.self, VerifyCommand.self,
                 ]),
             CommandGroup(

@@ -84,6 +84,51 @@ extension EndToEnd {
             }
         }
 
+        /// The files by which the kernel tells what a host lives on.
+        private static func writePower(_ folder: String, onMains: Bool, level: Int) throws {
+            let files = [
+                "AC/type": "Mains", "AC/online": onMains ? "1" : "0", "BAT0/type": "Battery", "BAT0/present": "1",
+                "BAT0/status": onMains ? "Charging" : "Discharging", "BAT0/capacity": "\(level)",
+            ]
+            for (name, text) in files {
+                let path = "\(folder)/sys/class/power_supply/\(name)"
+                try FileManager.default.createDirectory(
+                    atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+                try Data("\(text)\n".utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+            }
+        }
+
+        @Test func aDeviceOnBatteryDoesWhatIsSetForItAndGoesOnAtTheCharger() async throws {
+            try await World.withGuest { stage in
+                let trial = stage.trial
+                let host = trial.folder + "/host"
+                try Self.writePower(host, onMains: true, level: 80)
+                await trial.endDaemon("A", SIGTERM)
+                try await trial.startDaemon("A", interval: 0.5, environment: ["VMSYNC_HOST_ROOT": host])
+                _ = try await Self.set([.onBattery: "pause", .onLowBattery: "sync"], on: "A", trial)
+                try await stage.waitForGuest(counts: 3)
+                #expect(try await Self.standing("A", trial)?.state == .syncing)
+                try Self.writePower(host, onMains: false, level: 70)
+                let paused = try await waitFor("A to pause", for: .seconds(60)) { () -> VMStatus? in
+                    let state = try await trial.vm("A")
+                    return state?.sync?.state == .paused ? state : nil
+                }
+                #expect(paused.sync?.reason == "on battery")
+                try await stage.waitForGuest(counts: 10)
+                #expect(try await trial.state("A").head.rawValue - paused.head.rawValue <= 1)
+                // Who wants it elsewhere gets it all the same, with all that waited.
+                _ = try await stage.move()
+                try await stage.waitForGuest(counts: 3)
+                try await trial.waitUntilReady("A")
+                _ = try await stage.move()
+                try Self.writePower(host, onMains: true, level: 70)
+                _ = try await waitFor("A to go on", for: .seconds(60)) {
+                    try await Self.standing("A", trial)?.state == .syncing ? true : nil
+                }
+                #expect(try await stage.losses() == [])
+            }
+        }
+
         @Test func withAPromiseCheckpointsAreMadeWhenItNeedsThemAndASwitchStillMovesEverything() async throws {
             let guest = try await World.guest()
             try await Trial.with(program: try World.program()) { trial in

@@ -90,6 +90,50 @@ extension EndToEnd {
             }
         }
 
+        @Test func whatWasDoneLateIsAForkWheneverTheDaemonDies() async throws {
+            let steps = ["late-paused", "late-sealed", "late-noted", "late-marked"]
+            try await Self.withGuestFarAway { stage, link in
+                let trial = stage.trial
+                for (number, step) in steps.enumerated() {
+                    try await trial.restart("A", fault: "\(step):kill")
+                    try await stage.waitForGuest(counts: 3)
+                    try await link.plug(false)
+                    try await stage.waitForGuest(counts: 20)
+                    let taken = try await trial.vmsync("B", "switch", "work", "--force", "--yes")
+                    #expect(taken.code == 0, "\(taken.errors)")
+                    try await link.plug(true)
+                    try await trial.waitForCrash(of: "A")
+                    try await trial.startDaemon("A", interval: 0.5)
+                    _ = try await waitFor("A to follow, after \(step)", for: .seconds(120)) {
+                        try await trial.vm("A")?.forks == 1 ? true : nil
+                    }
+                    try stage.readTape()
+                    let late = stage.tape.witness.count
+                    try await trial.waitUntilReady("A")
+                    let forks = try await trial.control("A") {
+                        try await $0.get("/vms/work/forks", as: [KeptFork].self)
+                    }
+                    let fork = try #require(forks.last)
+                    // Killed after its state was saved, QEMU can't save it again.
+                    #expect(fork.missing == nil, "after \(step): \(fork.missing ?? "")")
+                    let name = "zopy\(number)"
+                    let kept = try await trial.vmsync("A", "forks", "keep", "work", fork.id, "--as", name)
+                    #expect(kept.code == 0, "\(kept.errors)")
+                    _ = try await trial.control("A") {
+                        try await $0.run("/vms/\(name)/start", StartRequest(force: false), as: Done.self)
+                    }
+                    try await HistoryTests.waitForCount(on: "A", name, trial) { $0.first == late + 1 }
+                    _ = try await trial.control("A") {
+                        try await $0.run("/vms/\(name)/suspend", Done(), as: Done.self)
+                    }
+                    // Back to A for the next round.
+                    stage = try await Stage(trial, active: "B", standby: "A")
+                    _ = try await stage.move()
+                    try await trial.waitUntilReady("B")
+                }
+            }
+        }
+
         @Test func whatWasDoneOfflineIsSavedWhenTheDeviceIsBackAndNobodyTookOver() async throws {
             try await Self.withGuestFarAway { stage, link in
                 let trial = stage.trial

@@ -10,6 +10,8 @@ import VMSyncPolicy
     @Test func aSwitchMovesTheVMFromDeviceToDevice() async throws {
         try await ServerFixture.with { it async throws -> Void in
             let vm = try await it.activeVM()
+            // A VM is older than its switches.
+            it.clock.advance(by: .seconds(3600))
             let request = try await it.desktop.requestSwitch(vm, to: it.desktopID)
             #expect(request.state == .requested && request.from == it.laptopID && request.created == it.clock.now)
             let ready = try await it.desktop.answer(.ready(at: .base), to: request.id, of: vm)

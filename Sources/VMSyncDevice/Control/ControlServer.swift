@@ -103,6 +103,10 @@ struct ControlServer {
             let vm = try await checked { try await host(context) }
             return try await answer { try await daemon.takeover(of: vm) }
         }
+        group.post("sync") { _, context in
+            let vm = try await checked { try await host(context) }
+            return stream(following: vm) { _ in try await vm.syncNow() }
+        }
         group.post("suspend") { _, context in
             let vm = try await checked { try await host(context) }
             return stream(following: vm) { _ in try await vm.suspendVM() }

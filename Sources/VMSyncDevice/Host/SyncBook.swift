@@ -23,6 +23,8 @@ struct SyncBook {
     var hasChanged: Bool?
     /// Since the last checkpoint.
     private(set) var event: Occasion?
+    /// What holds, as of the last decision.
+    var policy = SyncPolicy()
     var decision = SyncDecision(step: .wait(nil), reason: .nothingWritten)
     /// Which cap forbids the next pack, if one does.
     var capReason: SyncReason?
@@ -40,9 +42,10 @@ struct SyncBook {
     private static let usualArrival = Estimate(0.1, deviation: 0.05)
     private static let paceMax = 60.0
 
-    mutating func beginCheckpoint() {
+    /// - Parameter isUsual: false for one of several rounds before a switch, which say nothing of the usual pace.
+    mutating func beginCheckpoint(isUsual: Bool = true) {
         let now = Instant.now
-        if let lastCheckpoint { pace.note(min((now - lastCheckpoint).seconds, Self.paceMax)) }
+        if isUsual, let lastCheckpoint { pace.note(min((now - lastCheckpoint).seconds, Self.paceMax)) }
         lastCheckpoint = now
         event = nil
         hasChanged = nil
@@ -56,9 +59,9 @@ struct SyncBook {
     var sinceLast: Double? { lastCheckpoint.map { (.now - $0).seconds } }
 
     /// Usual seconds from one checkpoint to the next.
-    func interval(_ policy: SyncPolicy) -> Double { pace.estimate?.mean ?? policy.every ?? Self.paceMax }
+    var interval: Double { pace.estimate?.mean ?? policy.every ?? Self.paceMax }
 
-    func isLookDue(_ policy: SyncPolicy) -> Bool {
+    var isLookDue: Bool {
         guard let lastLook else { return true }
         let rest = policy.switchWithin == nil ? Self.leisurelyLook : .seconds(SyncDecision.look)
         return .now - lastLook >= rest

@@ -34,8 +34,8 @@ extension VMHost {
         _ then: (_ made: Made, _ start: ContinuousClock.Instant) async throws -> Void
     ) async throws {
         let start = ContinuousClock.now
-        let interval = sync.interval(effectivePolicy.policy)
-        sync.beginCheckpoint()
+        let interval = sync.interval
+        sync.beginCheckpoint(isUsual: approach == nil)
         do {
             let made = try await makeLive(thenResume: true, interval: interval)
             try await then(made, start)
@@ -53,7 +53,7 @@ extension VMHost {
     }
 
     private func outageRest(after took: Duration) -> Duration {
-        OutagePace.rest(after: took, interval: .seconds(min(1, effectivePolicy.policy.every ?? 1)))
+        OutagePace.rest(after: took, interval: .seconds(min(1, sync.policy.every ?? 1)))
     }
 
     /// The server is away, or nothing is to be sent: what was made stays here, one with all that waits, but for the oldest.
@@ -226,7 +226,7 @@ extension VMHost {
         try noteDeparture(replica.record.sequence.next, then: then)
         let made: Made
         do {
-            made = try await makeLive(thenResume: false, interval: sync.interval(effectivePolicy.policy))
+            made = try await makeLive(thenResume: false, interval: sync.interval)
         } catch {
             // Nothing was sent: the lease is ours as before.
             try saveTenure(tenure?.departing(nil))

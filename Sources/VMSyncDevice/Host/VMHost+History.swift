@@ -36,7 +36,7 @@ extension VMHost {
             logger.debug("\(error.message)")
         }
         guard keepEnd(of: sealed.sequence, basis: sealed.parent), let maker = try? spanMaker() else { return }
-        let (goodput, interval, bytes) = (sync.up.goodput, sync.interval(effectivePolicy.policy), bytesForOthers)
+        let (goodput, interval, bytes) = (sync.up.goodput, sync.interval, bytesForOthers)
         spanMaking = Task {
             await maker.make(to: sealed.sequence, goodput: goodput, interval: interval, bytesMax: bytes)
         }

@@ -63,11 +63,17 @@ extension VMHost {
         // Only waiting checkpoints are left of it, or nothing.
         guard let tenure else { return nil }
         guard replica.record.damage == nil else { return "QEMU had ended" }
+        // Sealed before, and the guest has stood still since: by a departure, or by a daemon that was killed here.
+        if tenure.departure?.sequence == replica.record.sequence { return nil }
         let isOff = guestShutDown || machineState == .shutDown
         let header = CheckpointHeader(
             kind: isOff ? .off : .live, epoch: tenure.epoch, device: me,
             created: Date().timeIntervalSince1970, qemu: machine?.version ?? replica.record.qemu ?? "")
         do {
+            var noted = tenure
+            noted.departure = Tenure.Departure(
+                sequence: replica.record.sequence.next, then: .release, isOff: isOff)
+            try saveTenure(noted)
             if isOff {
                 _ = try replica.seal(try replica.captureDisks(), deviceState: [], header: header)
             } else if let machine {
@@ -75,6 +81,8 @@ extension VMHost {
                     of: machine, tracker: tracker, trackerIsCurrent: trackerIsCurrent, thenResume: false,
                     mayRunAgain: false)
                 _ = try await replica.sealLive(&live, of: machine, header: header, thenResume: false)
+            } else {
+                return "QEMU had ended"
             }
             return nil
         } catch {

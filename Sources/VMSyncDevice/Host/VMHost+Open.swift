@@ -139,6 +139,8 @@ extension VMHost {
             for await event in events {
                 switch event.kind {
                 case .shutdown(let guest, _) where guest: self.guestDidShutDown(machine)
+                case .suspend: self.note(.guestSuspended)
+                case .powerdown: self.note(.guestShuttingDown)
                 case .blockIOError(let device, let noSpace, _): self.diskFailed(device, noSpace: noSpace)
                 default: break
                 }

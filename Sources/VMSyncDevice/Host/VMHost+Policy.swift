@@ -41,7 +41,8 @@ extension VMHost {
     /// Brings the decision up to date; part of the one task.
     func decide() {
         let policy = effectivePolicy.policy
-        if machineState == .running { look(policy) }
+        sync.policy = policy
+        if machineState == .running { look() }
         let signals = gather()
         let decision = record.holder == me ? SyncDecision.next(policy, signals) : follow(policy, signals)
         if decision != sync.decision { logger.trace("\(decision)") }
@@ -62,8 +63,8 @@ extension VMHost {
     }
 
     /// Looks at what the guest has written, if it was not done just now.
-    private func look(_ policy: SyncPolicy) {
-        guard let tracker, let replica, trackerIsCurrent, sync.isLookDue(policy) else { return }
+    private func look() {
+        guard let tracker, let replica, trackerIsCurrent, sync.isLookDue else { return }
         do {
             let look = try replica.look(tracker)
             sync.noteLook(look.bytes, hasChanged: look.hasChanged)
@@ -121,20 +122,20 @@ extension VMHost {
     }
 
     /// Between checkpoints while somebody waits for a switch whose target isn't ready.
-    private var awaitedPause: Double { min(1, effectivePolicy.policy.every ?? 1) }
+    private var awaitedPause: Double { min(1, sync.policy.every ?? 1) }
 
     /// Whether the last attempt to send something failed for want of a server, or of space on it.
     var serverTakesNothing: Bool { problem.map { Self.serversFault.contains($0.code) } ?? false }
 
     /// Whether the caps leave room for a pack of so many bytes.
     func mayTransfer(_ bytes: Int) -> Bool {
-        SyncDecision.capReason(effectivePolicy.policy, gather(), next: UInt64(bytes)) == nil
+        SyncDecision.capReason(sync.policy, gather(), next: UInt64(bytes)) == nil
     }
 
     /// Bytes that may be spent on what only spares others some: a tenth of what a cap leaves.
     var bytesForOthers: Double {
         let cap = CapStanding.tightest(
-            effectivePolicy.policy, environment.conditions.used, isMetered: environment.conditions.host.isMetered)
+            sync.policy, environment.conditions.used, isMetered: environment.conditions.host.isMetered)
         return cap.map { Double($0.left) / 10 } ?? .infinity
     }
 
@@ -150,7 +151,7 @@ extension VMHost {
 
     /// Of a switch from here: whether there is time for another round before the last checkpoint.
     func noteTimeLeft() {
-        guard approach != nil, let promise = effectivePolicy.policy.switchWithin, let since = approachSince else {
+        guard approach != nil, let promise = sync.policy.switchWithin, let since = approachSince else {
             return
         }
         let left = promise - (.now - since).seconds
@@ -199,7 +200,7 @@ extension VMHost {
         guard let head = record.head, head.sequence > replica.record.sequence else {
             return SyncDecision(step: .checkpoint, reason: .time(0))
         }
-        let interval = sync.interval(policy)
+        let interval = sync.interval
         let share = interval > 0 ? sync.down.link.seconds(for: Double(head.size)).mean / interval : 0
         return SyncDecision.follow(
             policy, signals,
@@ -214,7 +215,7 @@ extension VMHost {
 
     /// What ends the fetch of a base image that the policy has come to forbid.
     func makeBaseCheck() -> @Sendable () throws -> Void {
-        let (policy, forecast, isAwaited) = (effectivePolicy.policy, sync.forecast, isAwaited)
+        let (policy, forecast, isAwaited) = (sync.policy, sync.forecast, isAwaited)
         return { [conditions = environment.conditions, name] in
             let signals = conditions.signals(forecast)
             let decision = SyncDecision.follow(policy, signals, Self.basePart)

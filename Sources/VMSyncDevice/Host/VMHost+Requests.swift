@@ -20,6 +20,8 @@ struct HostRequest {
         case suspend
         /// Make a checkpoint and keep it here.
         case keepNow
+        /// Send, or fetch, all that there is.
+        case sync
         /// Make an earlier checkpoint the head.
         case goBack(to: Sequence)
     }
@@ -61,6 +63,9 @@ extension VMHost {
         try requireRunning()
         try await ask(.stop(force: force))
     }
+
+    /// Saves everything to the server, or fetches everything from it, whatever restraints say.
+    package func syncNow() async throws { try await ask(.sync) }
 
     package func suspendVM() async throws {
         try requireRunning()
@@ -154,6 +159,9 @@ extension VMHost {
         case .suspend:
             if let capProblem { throw capProblem }
             try await suspend()
+        case .sync:
+            if let capProblem { throw capProblem }
+            sync.makeDue()
         case .keepNow:
             if machineState == .running { try await keep(durably: true) }
         case .goBack(let target):
@@ -161,10 +169,17 @@ extension VMHost {
         }
     }
 
+    /// Whether the server has what was done here until it was asked for, or this device what the server has.
+    private var isSynced: Bool {
+        guard record.holder == me else { return replica?.record.sequence == record.head?.sequence ?? .base }
+        return waitingCheckpoints.isEmpty && (machineState != .running || sync.sinceLast != nil)
+    }
+
     private func isFulfilled(_ kind: HostRequest.Kind) -> Bool {
         switch kind {
         case .start: machineState == .running
         case .follow, .goBack, .keepNow: true
+        case .sync: isSynced
         case .stop, .suspend: machineState == .none && tenure == nil
         }
     }
