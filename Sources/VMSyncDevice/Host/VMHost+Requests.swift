@@ -123,9 +123,10 @@ extension VMHost {
         for request in fulfilled { request.answer.resume() }
     }
 
+    /// Those that came while the step that failed was under way aren't begun, and have nothing to do with it.
     func failRequests(_ error: VMSyncError) {
-        let failed = requests
-        requests = []
+        let (failed, waiting) = requests.partitioned { $0.isBegun }
+        requests = waiting
         for request in failed { request.answer.resume(throwing: error) }
     }
 
