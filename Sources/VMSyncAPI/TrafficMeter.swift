@@ -4,16 +4,14 @@ import Synchronization
 /// Bytes that went over a device's connections to its servers, as they leave and enter TLS: packs, requests, events and
 /// their headers, but not what TCP and IP add.
 package final class TrafficMeter: Sendable {
-    private let sent = Atomic<UInt64>(0)
-    private let received = Atomic<UInt64>(0)
+    private let counted = Atomic<UInt64>(0)
 
     package init() {}
 
     /// Since the meter was made.
-    package var bytes: UInt64 { sent.load(ordering: .relaxed) &+ received.load(ordering: .relaxed) }
+    package var bytes: UInt64 { counted.load(ordering: .relaxed) }
 
-    func noteSent(_ count: Int) { sent.add(UInt64(count), ordering: .relaxed) }
-    func noteReceived(_ count: Int) { received.add(UInt64(count), ordering: .relaxed) }
+    func note(_ count: Int) { counted.add(UInt64(count), ordering: .relaxed) }
 
     /// What counts on one connection.
     func makeHandler() -> some ChannelHandler & Sendable { TrafficHandler(self) }
@@ -30,12 +28,12 @@ private final class TrafficHandler: ChannelDuplexHandler, Sendable {
     init(_ meter: TrafficMeter) { self.meter = meter }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        meter.noteReceived(unwrapInboundIn(data).readableBytes)
+        meter.note(unwrapInboundIn(data).readableBytes)
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        meter.noteSent(unwrapOutboundIn(data).readableBytes)
+        meter.note(unwrapOutboundIn(data).readableBytes)
         context.write(data, promise: promise)
     }
 }

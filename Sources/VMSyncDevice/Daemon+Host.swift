@@ -44,7 +44,7 @@ extension Daemon {
         let signals = await watch.current()
         var busy = before.busy
         if let load = signals.load.value { busy.note(load.share) }
-        let now = DeviceConditions.Host(signals, busy)
+        let now = HostConditions(signals, busy)
         let isNews = environment.conditions.update(now)
         environment.conditions.saveTraffic()
         let occasions = now.occasions(after: before)
@@ -76,7 +76,7 @@ extension Daemon {
     }
 }
 
-extension DeviceConditions.Host {
+extension HostConditions {
     fileprivate init(_ signals: HostSignals, _ busy: BusyWatch) {
         self.init()
         self.busy = busy
@@ -84,24 +84,6 @@ extension DeviceConditions.Host {
         if let known = signals.network.place.value { place = [known.id, known.name].compactMap(\.self) }
         hasNetwork = signals.network.interface.value != nil
         if let known = signals.power.value, known.source == .battery { power = .battery(level: known.level) }
-    }
-
-    /// A battery with less runs out any moment.
-    private static let emptyBattery = 0.05
-
-    private var isEmpty: Bool {
-        guard case .battery(let level?) = power else { return false }
-        return level <= Self.emptyBattery
-    }
-
-    /// What has happened since it was as `before`.
-    func occasions(after before: DeviceConditions.Host) -> [Occasion] {
-        var occasions: [Occasion] = []
-        if case .battery = power, before.power == .mains { occasions.append(.chargerPulled) }
-        if isEmpty, !before.isEmpty { occasions.append(.batteryEmpty) }
-        if hasNetwork, !before.hasNetwork { occasions.append(.networkBack) }
-        if !place.isEmpty, !before.place.isEmpty, place != before.place { occasions.append(.placeChanged) }
-        return occasions
     }
 }
 

@@ -11,6 +11,8 @@ struct DeviceDisk {
         var applying: Int32?
         var isDamaged = false
         var isBeingReset = false
+        /// After a power loss: up to here the outbox counts, though the replica begins again.
+        var outboxEnd: Sequence?
     }
 
     /// A folder of the outbox.
@@ -27,6 +29,8 @@ struct DeviceDisk {
         var isOffered = false
         /// Whether it survives a power loss.
         var isSynced = false
+        /// Whether it was sealed before the host lost its power.
+        var isOfEarlierBoot = false
 
         init(_ checkpoint: SealedCheckpoint) {
             number = checkpoint.number
@@ -57,7 +61,8 @@ struct DeviceDisk {
     /// The outbox as the replica gives it. (`Replica.outbox`)
     var waiting: [Waiting] {
         if outbox.isEmpty { return [] }
-        return OutboxOrder.waiting(outbox.filter { $0.sequence <= record.sequence })
+        let end = max(record.sequence, record.outboxEnd ?? .base)
+        return OutboxOrder.waiting(outbox.filter { $0.sequence <= end })
     }
 
     /// The checkpoint that the replica holds; nil if it must be rebuilt.

@@ -41,7 +41,9 @@ extension World {
     }
 
     private mutating func recover(_ device: Int) throws(Stop) {
-        if devices[device].disk.record.isBeingReset { return try reset(device) }
+        if devices[device].disk.record.isBeingReset {
+            return try reset(device, keepsOutbox: devices[device].disk.record.outboxEnd != nil)
+        }
         try finishSealing(device)
         tidyOutbox(device)
         let disk = devices[device].disk
@@ -129,13 +131,25 @@ extension World {
         if record.kind == .off, record.sequence > .base, record.applying == nil, !record.isDamaged {
             loseUnsynced(device, isDirty: isDirty)
         } else {
-            devices[device].disk.record = .init(isDamaged: true, isBeingReset: true)
+            keepWholeOutbox(device)
             devices[device].ram = .zero
             devices[device].tables = .zero
             devices[device].work = WorkTree.base
-            devices[device].disk.outbox = []
         }
         queue.plan(.startHost(device), at: now + random.within(2000...20_000))
+    }
+
+    /// Of what waits as much counts as is whole, beginning with the oldest. (`Replica.keepOutboxOverReboot`)
+    private mutating func keepWholeOutbox(_ device: Int) {
+        var kept: [DeviceDisk.Waiting] = []
+        for var waiting in OutboxOrder.waiting(devices[device].disk.outbox) {
+            guard waiting.isSynced || random.half() else { break }
+            waiting.isOfEarlierBoot = true
+            kept.append(waiting)
+        }
+        devices[device].disk.outbox = kept
+        devices[device].disk.record = .init(isDamaged: true, isBeingReset: true, outboxEnd: kept.last?.sequence)
+        if let newest = kept.last { ledger.owed.append(.init(device: device, work: newest.work)) }
     }
 
     /// Milliseconds after which a file is on the disk though nobody synced it.

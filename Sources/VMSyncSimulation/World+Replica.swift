@@ -41,6 +41,7 @@ extension World {
         let disk = devices[device].disk
         guard !disk.record.isDamaged, disk.record.applying == nil,
             let waiting = disk.outbox.first(where: { $0.sequence == disk.record.sequence.next }),
+            !waiting.isOfEarlierBoot,
             sealed[Int(waiting.number)].pack.parentDigest == devices[device].tables
         else { return }
         try finish(device, sealed[Int(waiting.number)])
@@ -129,17 +130,19 @@ extension World {
     // MARK: Beginning again
 
     /// Back to the base: the record first, so that whatever happens the next start begins from there. (`Replica.reset`)
-    mutating func reset(_ device: Int) throws(Stop) {
-        devices[device].disk.record = .init(isDamaged: true, isBeingReset: true)
+    /// - Parameter keepsOutbox: what waits is of no use to this replica any more, but to others.
+    mutating func reset(_ device: Int, keepsOutbox: Bool = false) throws(Stop) {
+        let end = keepsOutbox ? devices[device].disk.record.outboxEnd : nil
+        devices[device].disk.record = .init(isDamaged: true, isBeingReset: true, outboxEnd: end)
         try write(device)
-        devices[device].disk.outbox = []
+        if !keepsOutbox { devices[device].disk.outbox = [] }
         devices[device].disk.inbox = nil
         try write(device)
         devices[device].ram = .zero
         devices[device].tables = .zero
         devices[device].work = WorkTree.base
         try write(device)
-        devices[device].disk.record = .init()
+        devices[device].disk.record = .init(outboxEnd: end)
     }
 
     mutating func markDamaged(_ device: Int) { devices[device].disk.record.isDamaged = true }

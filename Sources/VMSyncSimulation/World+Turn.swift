@@ -116,7 +116,6 @@ extension World {
     // MARK: Deciding
 
     private mutating func nextAction(_ device: Int) -> DeviceAction {
-        if devices[device].daemon.isDiverged { return .stepDown }
         noteSwitch(device)
         return situation(device).nextAction
     }
@@ -137,7 +136,7 @@ extension World {
     func situation(_ device: Int) -> DeviceSituation {
         let problem = devices[device].daemon.problem
         let waiting = devices[device].disk.waiting
-        return DeviceSituation(
+        var situation = DeviceSituation(
             me: devices[device].name, server: devices[device].daemon.record,
             machine: devices[device].daemon.machineState, replica: devices[device].disk.replica,
             hasBase: devices[device].daemon.isAdopted, outbox: waiting.map(\.sequence),
@@ -147,6 +146,8 @@ extension World {
             checkpointIsDue: devices[device].daemon.nextCheckpoint <= clock(device),
             approach: devices[device].daemon.approach?.next ?? .lastCheckpoint,
             startWanted: devices[device].daemon.requests.contains { $0.isStart }, obstacle: nil)
+        situation.isFenced = devices[device].daemon.isDiverged
+        return situation
     }
 
     private mutating func act(_ action: DeviceAction, _ device: Int) throws(Stop) {

@@ -9,33 +9,23 @@ extension EndToEnd {
     @Suite(.timeLimit(.minutes(10)), .enabled(if: geteuid() == 0, "only root can make a network"))
     struct LinkTests {
         @Test func theGuestMovesOverASlowLinkAndBack() async throws {
-            let guest = try await World.guest()
-            try await ShapedLink.with { link in
-                try await Trial.with(program: try World.program(), link: link) { trial in
-                    try await trial.startServer()
-                    try await trial.addDevice("A", interval: 0.5)
-                    try await trial.addDevice("B", isFar: true, interval: 0.5)
-                    try await trial.create(guest)
-                    try await trial.tell("A", "start", Done())
-                    var stage = try await Stage(trial, active: "A", standby: "B")
-                    try await stage.waitForGuest(counts: 12)
-                    try await trial.waitUntilReady("B")
-                    try await link.slowDown(toMegabits: 100)
-                    for _ in 1...2 {
-                        let before = try link.bytes()
-                        let record = try await stage.move()
-                        // The last pack at least went over the cable, whichever way.
-                        #expect(Double(try link.bytes() - before) > record.steps["pack_bytes"] ?? .infinity)
-                        try await stage.waitForGuest(counts: 3)
-                        try await trial.waitUntilReady(stage.standby)
-                    }
-                    // B's QEMU is in the far network.
-                    let waiting = try #require(QEMUProcess.find(trial.paths("B", stage.vm)))
-                    #expect(
-                        try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(waiting.pid)/ns/net")
-                            != FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net"))
-                    #expect(try await stage.losses() == [])
+            try await World.withGuestApart { stage, link in
+                let trial = stage.trial
+                try await link.slowDown(toMegabits: 100)
+                for _ in 1...2 {
+                    let before = try link.bytes()
+                    let record = try await stage.move()
+                    // The last pack at least went over the cable, whichever way.
+                    #expect(Double(try link.bytes() - before) > record.steps["pack_bytes"] ?? .infinity)
+                    try await stage.waitForGuest(counts: 3)
+                    try await trial.waitUntilReady(stage.standby)
                 }
+                // B's QEMU is in the far network.
+                let waiting = try #require(QEMUProcess.find(trial.paths("B", stage.vm)))
+                #expect(
+                    try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(waiting.pid)/ns/net")
+                        != FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net"))
+                #expect(try await stage.losses() == [])
             }
         }
     }

@@ -10,26 +10,6 @@ extension EndToEnd {
     /// The active device is away: it works on, is taken over, comes back.
     @Suite(.timeLimit(.minutes(15)), .enabled(if: geteuid() == 0, "only root can make a network"))
     struct TakeoverTests {
-        /// The guest runs on A; B and the server are on the other side of a cable.
-        private static func withGuestFarAway(
-            _ body: (inout Stage, ShapedLink) async throws -> Void
-        ) async throws {
-            let guest = try await World.guest()
-            try await ShapedLink.with { link in
-                try await Trial.with(program: try World.program(), link: link) { trial in
-                    try await trial.startServer()
-                    try await trial.addDevice("A", interval: 0.5)
-                    try await trial.addDevice("B", isFar: true, interval: 0.5)
-                    try await trial.create(guest)
-                    try await trial.tell("A", "start", Done())
-                    var stage = try await Stage(trial, active: "A", standby: "B")
-                    try await stage.waitForGuest(counts: 12)
-                    try await trial.waitUntilReady("B")
-                    try await body(&stage, link)
-                }
-            }
-        }
-
         /// The tape begins where the VM was taken over: what the guest counted before is on that of the other device.
         private static func expectNothingLost(_ stage: inout Stage) async throws {
             let losses = try await stage.losses()
@@ -38,7 +18,7 @@ extension EndToEnd {
         }
 
         @Test func whatTheOldDeviceDidLateIsKeptAsAForkAndBothRun() async throws {
-            try await Self.withGuestFarAway { stage, link in
+            try await World.withGuestApart { stage, link in
                 let trial = stage.trial
                 try await link.plug(false)
                 // It works on, and saves what it can.
@@ -92,7 +72,7 @@ extension EndToEnd {
 
         @Test func whatWasDoneLateIsAForkWheneverTheDaemonDies() async throws {
             let steps = ["late-paused", "late-sealed", "late-noted", "late-marked"]
-            try await Self.withGuestFarAway { stage, link in
+            try await World.withGuestApart { stage, link in
                 let trial = stage.trial
                 for (number, step) in steps.enumerated() {
                     try await trial.restart("A", fault: "\(step):kill")
@@ -135,7 +115,7 @@ extension EndToEnd {
         }
 
         @Test func whatWasDoneOfflineIsSavedWhenTheDeviceIsBackAndNobodyTookOver() async throws {
-            try await Self.withGuestFarAway { stage, link in
+            try await World.withGuestApart { stage, link in
                 let trial = stage.trial
                 let head = try await trial.state("B").head
                 try await link.plug(false)
@@ -156,7 +136,7 @@ extension EndToEnd {
         }
 
         @Test func aStandbyTakesOverByItselfWhereThatWasAskedFor() async throws {
-            try await Self.withGuestFarAway { stage, link in
+            try await World.withGuestApart { stage, link in
                 let trial = stage.trial
                 let set = try await trial.vmsync("B", "policy", "set", "work", "--failover", "10s")
                 #expect(set.code == 0, "\(set.errors)")

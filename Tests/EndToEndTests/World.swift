@@ -56,6 +56,24 @@ enum World {
         }
     }
 
+    /// The small guest runs on A; B, which stands by, and the server are on the other side of a cable.
+    static func withGuestApart(_ body: (inout Stage, ShapedLink) async throws -> Void) async throws {
+        let guest = try await guest()
+        try await ShapedLink.with { link in
+            try await Trial.with(program: try program(), link: link) { trial in
+                try await trial.startServer()
+                try await trial.addDevice("A", interval: 0.5)
+                try await trial.addDevice("B", isFar: true, interval: 0.5)
+                try await trial.create(guest)
+                try await trial.tell("A", "start", Done())
+                var stage = try await Stage(trial, active: "A", standby: "B")
+                try await stage.waitForGuest(counts: 12)
+                try await trial.waitUntilReady("B")
+                try await body(&stage, link)
+            }
+        }
+    }
+
     /// The small guest runs on A, and B stands by.
     static func withGuest(
         _ architecture: String = "x86_64", interval: Double = 0.5, _ body: (inout Stage) async throws -> Void

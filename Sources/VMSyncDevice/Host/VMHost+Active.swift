@@ -22,12 +22,8 @@ extension VMHost {
     }
 
     /// The same, but nothing is sent.
-    /// - Parameter durably: it survives that the host goes down now.
-    func keep(durably: Bool = false) async throws {
-        try await make { made, start in
-            keepHere(made, since: start)
-            if durably { try replica?.syncOutbox() }
-        }
+    func keep() async throws {
+        try await make { made, start in keepHere(made, since: start) }
     }
 
     private func make(
@@ -62,6 +58,12 @@ extension VMHost {
             try replica?.mergeOutbox()
         } catch {
             logger.warning("no more checkpoints before the server has those that wait: \(error.message)")
+        }
+        do {
+            // It may have to wait for long, and batteries run out.
+            try replica?.syncOutbox()
+        } catch {
+            logger.error("what is kept here may not survive a loss of power: \(error.message)")
         }
         note(made, sending: [:])
         sync.keepAt = .now + outageRest(after: .now - start)

@@ -164,7 +164,7 @@ extension VMHost {
             if let capProblem { throw capProblem }
             sync.makeDue()
         case .keepNow:
-            if machineState == .running { try await keep(durably: true) }
+            if machineState == .running { try await keep() }
         case .goBack(let target):
             try await goBack(to: target)
         }

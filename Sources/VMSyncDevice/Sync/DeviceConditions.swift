@@ -8,20 +8,8 @@ import VMSyncPolicy
 /// What is the same for all VMs of a device when it decides what to sync: its settings, its power and network, and what
 /// it has sent and fetched.
 package final class DeviceConditions: Sendable {
-    /// What the host's signals say.
-    package struct Host: Sendable, Hashable {
-        package var isMetered = false
-        package var place: [String] = []
-        package var power = SyncSignals.Power.mains
-        package var busy = BusyWatch()
-        /// Whether there is a way out; known before anything is read, so that the first look is no event.
-        package var hasNetwork = true
-
-        package init() {}
-    }
-
     private struct State {
-        var host = Host()
+        var host = HostConditions()
         var ledger: TrafficLedger
         /// What the meter showed when it was read last.
         var read: UInt64 = 0
@@ -48,11 +36,11 @@ package final class DeviceConditions: Sendable {
         state = Mutex(State(ledger: ledger, saved: ledger, deviceLayer: layer))
     }
 
-    package var host: Host { state.withLock { $0.host } }
+    package var host: HostConditions { state.withLock { $0.host } }
 
     /// - Returns: whether anything changed.
     @discardableResult
-    package func update(_ host: Host) -> Bool {
+    package func update(_ host: HostConditions) -> Bool {
         state.withLock { state in
             defer { state.host = host }
             return state.host != host
@@ -105,10 +93,7 @@ package final class DeviceConditions: Sendable {
     package func signals(_ forecast: SwitchForecast) -> SyncSignals {
         var signals = SyncSignals(forecast: forecast)
         let host = host
-        signals.isMetered = host.isMetered
-        signals.place = host.place
-        signals.power = host.power
-        signals.isBusy = host.busy.isBusy
+        signals.take(host)
         signals.used = used
         return signals
     }

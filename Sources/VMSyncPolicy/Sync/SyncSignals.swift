@@ -47,7 +47,6 @@ package enum Occasion: String, Hashable, Sendable, CaseIterable, Comparable {
     case chargerPulled
     case placeChanged
     case networkBack
-    case deviceNear
     case guestSuspended
     case guestShuttingDown
     case batteryEmpty
@@ -67,7 +66,6 @@ package enum Occasion: String, Hashable, Sendable, CaseIterable, Comparable {
         case .chargerPulled: "the charger was pulled"
         case .placeChanged: "the device came to another place"
         case .networkBack: "the network is back"
-        case .deviceNear: "another device is near"
         case .guestSuspended: "the guest went to sleep"
         case .guestShuttingDown: "the guest shuts down"
         case .batteryEmpty: "the battery is nearly empty"

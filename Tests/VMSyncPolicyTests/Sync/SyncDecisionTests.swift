@@ -86,7 +86,7 @@ private func step(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision.
             step(
                 policy,
                 signals {
-                    $0.sinceLast = 10; $0.event = .deviceNear
+                    $0.sinceLast = 10; $0.event = .networkBack
                 }) == .wait(3590))
     }
 
@@ -104,7 +104,7 @@ private func step(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision.
     @Test func otherEventsWaitForARestraint() throws {
         let policy = try policy([.onMetered: "1m"])
         let near = signals {
-            $0.isMetered = true; $0.sinceLast = 50; $0.event = .deviceNear
+            $0.isMetered = true; $0.sinceLast = 50; $0.event = .networkBack
         }
         #expect(step(policy, near) == .wait(10))
     }
