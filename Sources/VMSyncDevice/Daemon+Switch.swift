@@ -7,17 +7,42 @@ extension Daemon {
     /// How often the record is looked at when no event tells: a lost event must not hang a person's command.
     private static let look = Duration.milliseconds(20)
     private static let refresh = Duration.seconds(5)
-    /// Longer than a switch may stay open on the server.
-    private static let limit = Duration.seconds(90)
+    /// Longer than a switch of which nothing is heard may stay open on the server.
+    private static let silenceMax = Duration.seconds(90)
 
-    /// Moves the VM to `target` and returns when its guest runs there.
+    /// Moves the VM to `target` and returns when its guest runs there. If the task is cancelled before the VM has moved, it
+    /// stays where it is.
     /// - Throws: `leaseHeld` if another switch runs; what source or target gave as reason.
     nonisolated func move(
         _ host: VMHost, to target: DeviceStatus, progress: @escaping ProgressHandler
     ) async throws -> SwitchRecord {
         let requested = try await client.requestSwitch(host.id, to: target.id)
+        do {
+            return try await watch(requested, of: host, to: target, progress)
+        } catch is CancellationError {
+            await cancel(requested, of: host)
+            throw VMSyncError(.cancelled, "the switch to \(target.name) was interrupted", hint: "vmsync status")
+        }
+    }
+
+    /// Only source and target have a say in it; one of them mostly is the device that has asked for it.
+    private nonisolated func cancel(_ requested: SwitchRecord, of host: VMHost) async {
+        guard [requested.from, requested.to].contains(environment.me.id) else { return }
+        // In a task of its own, because this one is cancelled.
+        await Task {
+            let error = VMSyncError(
+                .cancelled, "interrupted by the one who had asked for it", device: environment.me.name)
+            guard let reason = try? await host.encrypted(Reason(error), of: requested.id) else { return }
+            _ = try? await client.answer(.fail(reason), to: requested.id, of: host.id)
+        }.value
+    }
+
+    private nonisolated func watch(
+        _ requested: SwitchRecord, of host: VMHost, to target: DeviceStatus, _ progress: @escaping ProgressHandler
+    ) async throws -> SwitchRecord {
         progress(StepProgress(step: "\(target.name) is getting ready"))
-        let deadline = ContinuousClock.now + Self.limit
+        var known = requested
+        var deadline = ContinuousClock.now + Self.silenceMax
         var nextRefresh = ContinuousClock.now + Self.refresh
         while ContinuousClock.now < deadline {
             if ContinuousClock.now > nextRefresh {
@@ -26,6 +51,10 @@ extension Daemon {
                 await host.deliver(try await client.vm(host.id))
             }
             if let current = host.status.lastSwitch, current.id == requested.id {
+                if current != known {
+                    known = current
+                    deadline = .now + Self.silenceMax
+                }
                 switch current.state {
                 case .requested: break
                 case .ready: progress(StepProgress(step: "moving the VM"))
@@ -39,7 +68,7 @@ extension Daemon {
             try await Task.sleep(for: Self.look)
         }
         throw VMSyncError(
-            .timeout, "the switch to \(target.name) has not ended after \(Self.limit)", hint: "vmsync status",
+            .timeout, "nothing was heard of the switch to \(target.name) for \(Self.silenceMax)", hint: "vmsync status",
             device: target.name)
     }
 }

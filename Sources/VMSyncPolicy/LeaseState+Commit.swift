@@ -34,6 +34,7 @@ extension LeaseState {
         let hasArrived = lastSwitch?.isArriving(at: device) ?? false
         try dispose(offer.then, at: now)
         if hasArrived { endSwitch(.done) }
+        if lastSwitch?.isLeaving(device) ?? false { lastSwitch?.touched = now }
         let record = offer.accepted(from: device, at: now)
         head = record
         release = nil
@@ -55,6 +56,7 @@ extension LeaseState {
                 .wrongState, "switch \(id) is \(pending.state.rawValue), so it can't move the VM (\(standing))")
         }
         pending.state = .moved
+        pending.touched = now
         lastSwitch = pending
         give(to: pending.to)
     }

@@ -28,18 +28,18 @@ extension LeaseState {
         if let open = lastSwitch, open.isOpen(at: now) {
             throw VMSyncError(
                 .leaseHeld, "switch \(open.id) from \(open.from) to \(open.to) is \(open.state.rawValue)",
-                hint: "wait for it, at most \(SwitchRecord.openMax)")
+                hint: "wait for it; it ends \(SwitchRecord.openMax) after nothing more is heard of it")
         }
         let record = SwitchRecord(id: id, vm: vm, from: holder, to: target, created: now)
         lastSwitch = record
         return record
     }
 
-    /// Takes what `device` says of switch `id`. Saying the same again changes nothing.
+    /// Takes what `device` says of switch `id`. Saying the same again only keeps it open.
     /// - Throws: `notFound` unless it is the last switch; `wrongState` unless the device has this say, or if the switch has
     ///   gone past it; `invalidInput` for too many steps.
     package mutating func answer(
-        _ answer: SwitchAnswer, to id: SwitchID, by device: DeviceID
+        _ answer: SwitchAnswer, to id: SwitchID, by device: DeviceID, at now: Timestamp
     ) throws(VMSyncError) -> SwitchRecord {
         var record = try switchRecord(id)
         let isSource = device == record.from
@@ -61,6 +61,7 @@ extension LeaseState {
         case .report(let steps):
             try record.merge(steps, allowed: isSource || isTarget)
         }
+        record.touched = now
         lastSwitch = record
         return record
     }

@@ -42,14 +42,18 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
     /// Why it was refused or failed: an encrypted `Reason`, if a device has said so.
     package internal(set) var reason: Data?
     package let created: Timestamp
+    /// When source or target last said anything of it, or the source saved a checkpoint.
+    package internal(set) var touched: Timestamp
     /// The newest checkpoint that the target has said to hold.
     package internal(set) var held: Sequence?
     /// What each part took, in milliseconds, as source and target measured it.
     package internal(set) var steps: [String: Double]
 
-    /// How long a switch may take to move the lease, and how long one that did bars the next. Well above the slowest
-    /// honest switch, short enough that a dead target does not keep the VM from going elsewhere.
+    /// How long a switch stays open of which nothing is heard, and how long one that moved bars the next. Short enough
+    /// that a dead target doesn't keep the VM from going elsewhere.
     package static let openMax: Duration = .seconds(60)
+    /// How often a device that sends or fetches for it says so: three may be lost on the way.
+    package static let touchInterval: Duration = .seconds(15)
     /// How many steps a record keeps: more than any switch has, few enough to send with every event.
     package static let stepCountMax = 64
 
@@ -60,6 +64,7 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
         self.to = to
         self.state = .requested
         self.created = created
+        touched = created
         self.steps = [:]
     }
 
@@ -71,11 +76,16 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
         from == device && (state == .requested || state == .ready)
     }
 
-    /// Whether it bars another switch at `now`. A clock that was set back must not make it last: one that was created that
-    /// far in the future is over too.
+    /// Whether it brings the VM to `device`, or is to, and the VM isn't said to run there yet.
+    package func isComing(to device: DeviceID) -> Bool {
+        to == device && (state == .requested || state == .ready || state == .moved)
+    }
+
+    /// Whether it bars another switch at `now`. A clock that was set back must not make it last: one of which something was
+    /// heard that far in the future is over too.
     package func isOpen(at now: Timestamp) -> Bool {
         switch state {
-        case .requested, .ready, .moved: now < created + Self.openMax && created < now + Self.openMax
+        case .requested, .ready, .moved: now < touched + Self.openMax && touched < now + Self.openMax
         case .done, .refused, .failed, .expired: false
         }
     }

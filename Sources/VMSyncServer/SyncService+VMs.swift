@@ -122,7 +122,9 @@ extension SyncService {
         _ answer: SwitchAnswer, to id: SwitchID, of vm: VMID, by caller: Caller
     ) async throws -> SwitchRecord {
         try check(answer)
-        return try await change(vm, by: caller) { lease, _ in try lease.answer(answer, to: id, by: caller.device) }
+        return try await change(vm, by: caller) { lease, context in
+            try lease.answer(answer, to: id, by: caller.device, at: context.now)
+        }
     }
 
     private func check(_ answer: SwitchAnswer) throws(VMSyncError) {

@@ -53,15 +53,21 @@ extension World {
             let id = Names.switchID(server.switchesRequested)
             _ = try lease.requestSwitch(id, to: Names.devices[target], at: serverTime)
             server.switchesRequested += 1
-        case .ready(let id, let sequence): _ = try lease.answer(.ready(at: sequence), to: Names.switchID(id), by: name)
-        case .refuse(let id): _ = try lease.answer(.refuse(.init()), to: Names.switchID(id), by: name)
-        case .fail(let id): _ = try lease.answer(.fail(.init()), to: Names.switchID(id), by: name)
-        case .done(let id): _ = try lease.answer(.done, to: Names.switchID(id), by: name)
+        case .ready(let id, let held): try note(.ready(at: held), to: id, by: name, in: &lease)
+        case .refuse(let id): try note(.refuse(.init()), to: id, by: name, in: &lease)
+        case .fail(let id): try note(.fail(.init()), to: id, by: name, in: &lease)
+        case .done(let id): try note(.done, to: id, by: name, in: &lease)
         case .record, .checkpoint, .pack, .base, .commit: break
         }
         noteForce(lease, by: device)
         keep(lease)
         return answer
+    }
+
+    private func note(
+        _ answer: SwitchAnswer, to id: Int32, by name: DeviceID, in lease: inout LeaseState
+    ) throws(VMSyncError) {
+        _ = try lease.answer(answer, to: Names.switchID(id), by: name, at: serverTime)
     }
 
     private mutating func noteForce(_ lease: LeaseState, by device: Int) {

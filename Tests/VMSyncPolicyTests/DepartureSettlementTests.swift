@@ -20,8 +20,8 @@ import VMSyncPolicy
         var lease = LeaseState(vm: .random(), epoch: Epoch(rawValue: 3), holder: source)
         let id = SwitchID.random()
         _ = try lease.requestSwitch(id, to: target, at: Timestamp(rawValue: 0))
-        if state == .ready { _ = try lease.answer(.ready(at: .base), to: id, by: target) }
-        if state == .failed { _ = try lease.answer(.fail(.init()), to: id, by: target) }
+        if state == .ready { _ = try lease.answer(.ready(at: .base), to: id, by: target, at: Timestamp(rawValue: 0)) }
+        if state == .failed { _ = try lease.answer(.fail(.init()), to: id, by: target, at: Timestamp(rawValue: 0)) }
         return (.init(sequence: Sequence(rawValue: 8), then: .move(id)), try #require(lease.lastSwitch))
     }
 

@@ -33,7 +33,7 @@ struct DevicePlanTests {
         var lease = LeaseState(vm: .random(), epoch: Epoch(rawValue: 3), holder: from)
         let id = SwitchID.random()
         _ = try lease.requestSwitch(id, to: to, at: now)
-        if state == .ready || state == .moved { _ = try lease.answer(.ready(at: .base), to: id, by: to) }
+        if state == .ready || state == .moved { _ = try lease.answer(.ready(at: .base), to: id, by: to, at: now) }
         if state == .moved {
             _ = try lease.commit(
                 CommitOffer(

@@ -40,7 +40,7 @@ struct LeaseWorld {
         let ready = SwitchAnswer.ready(at: Sequence(rawValue: UInt64.random(in: 0...9, using: &random)))
         let answers: [SwitchAnswer] = [ready, ready, .done, .refuse(reason), .fail(reason)]
         let answer = answers.randomElement(using: &random) ?? ready
-        _ = try state.answer(answer, to: last.id, by: Bool.random(using: &random) ? last.to : device())
+        _ = try state.answer(answer, to: last.id, by: Bool.random(using: &random) ? last.to : device(), at: now)
     }
 
     mutating func freshOffer() -> CommitOffer {

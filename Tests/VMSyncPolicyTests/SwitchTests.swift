@@ -16,18 +16,18 @@ import VMSyncPolicy
 
     @Test func aSwitchMovesTheLeaseWithItsCommit() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon)
         _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
         #expect(lease.state.holder == lease.desktop)
         #expect(lease.state.epoch == Epoch(rawValue: 2))
         #expect(lease.state.lastSwitch?.state == .moved)
-        #expect(try lease.state.answer(.done, to: id, by: lease.desktop).state == .done)
+        #expect(try lease.state.answer(.done, to: id, by: lease.desktop, at: lease.noon).state == .done)
     }
 
     /// The laptop has handed the VM over by the switch, and the desktop hasn't said yet that it runs.
     static func moved() throws -> (LeaseFixture, SwitchID) {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon)
         _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
         return (lease, id)
     }
@@ -101,9 +101,23 @@ import VMSyncPolicy
         }
     }
 
+    @Test func aSwitchForWhichADeviceWorksStaysOpen() throws {
+        var (lease, id) = try Self.requested()
+        let late = lease.noon + .seconds(50)
+        _ = try lease.state.answer(.report([:]), to: id, by: lease.desktop, at: late)
+        lease.state.settle(at: lease.noon + SwitchRecord.openMax)
+        #expect(lease.state.lastSwitch?.state == .requested)
+        let later = late + .seconds(50)
+        _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: later)
+        lease.state.settle(at: late + SwitchRecord.openMax)
+        #expect(lease.state.lastSwitch?.state == .requested)
+        lease.state.settle(at: later + SwitchRecord.openMax)
+        #expect(lease.state.lastSwitch?.state == .expired)
+    }
+
     @Test func anUnmovedSwitchExpiresAfterSixtySecondsAndBarsNothing() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon)
         lease.state.settle(at: lease.noon + .milliseconds(59_999))
         #expect(lease.state.lastSwitch?.state == .ready)
         let late = lease.noon + SwitchRecord.openMax
@@ -117,10 +131,12 @@ import VMSyncPolicy
 
     @Test func aMovedSwitchWhoseTargetFailedLeavesTheLeaseThereAndTheVMCanBeSwitchedAgain() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon)
         _ = try lease.state.commit(lease.offer(1, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
-        #expect(code { _ = try lease.state.answer(.fail(Self.reason), to: id, by: lease.laptop) } == .wrongState)
-        let failed = try lease.state.answer(.fail(Self.reason), to: id, by: lease.desktop)
+        #expect(
+            code { _ = try lease.state.answer(.fail(Self.reason), to: id, by: lease.laptop, at: lease.noon) }
+                == .wrongState)
+        let failed = try lease.state.answer(.fail(Self.reason), to: id, by: lease.desktop, at: lease.noon)
         #expect(failed.state == .failed && failed.reason == Self.reason)
         #expect(lease.state.holder == lease.desktop)
         _ = try lease.state.requestSwitch(.random(), to: lease.laptop, at: lease.noon)
@@ -129,32 +145,43 @@ import VMSyncPolicy
     @Test func eachActionBelongsToItsSideAndMayBeRepeated() throws {
         var (lease, id) = try Self.requested()
         for answer in [SwitchAnswer.ready(at: .base), .refuse(Self.reason), .done] {
-            #expect(code { _ = try lease.state.answer(answer, to: id, by: lease.laptop) } == .wrongState)
+            #expect(
+                code { _ = try lease.state.answer(answer, to: id, by: lease.laptop, at: lease.noon) } == .wrongState)
         }
-        #expect(code { _ = try lease.state.answer(.done, to: id, by: lease.desktop) } == .wrongState)
-        #expect(code { _ = try lease.state.answer(.ready(at: .base), to: .random(), by: lease.desktop) } == .notFound)
-        let once = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop)
-        #expect(try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop) == once)
+        #expect(code { _ = try lease.state.answer(.done, to: id, by: lease.desktop, at: lease.noon) } == .wrongState)
+        #expect(
+            code { _ = try lease.state.answer(.ready(at: .base), to: .random(), by: lease.desktop, at: lease.noon) }
+                == .notFound)
+        let once = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon)
+        #expect(try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon) == once)
         #expect(once.held == .base)
         let beyond = Sequence(rawValue: lease.state.headSequence.rawValue + 1)
-        #expect(code { _ = try lease.state.answer(.ready(at: beyond), to: id, by: lease.desktop) } == .invalidInput)
+        #expect(
+            code { _ = try lease.state.answer(.ready(at: beyond), to: id, by: lease.desktop, at: lease.noon) }
+                == .invalidInput)
         _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: lease.noon)
-        let further = try lease.state.answer(.ready(at: beyond), to: id, by: lease.desktop)
+        let further = try lease.state.answer(.ready(at: beyond), to: id, by: lease.desktop, at: lease.noon)
         #expect(further.state == .ready && further.held == beyond)
-        #expect(try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop).held == beyond)
-        let refused = try lease.state.answer(.refuse(Self.reason), to: id, by: lease.desktop)
+        #expect(try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon).held == beyond)
+        let refused = try lease.state.answer(.refuse(Self.reason), to: id, by: lease.desktop, at: lease.noon)
         #expect(refused.state == .refused)
-        #expect(code { _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop) } == .wrongState)
+        #expect(
+            code { _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon) }
+                == .wrongState)
     }
 
     @Test func bothSidesReportStepsUpToALimitAndStrangersDoNot() throws {
         var (lease, id) = try Self.requested()
-        _ = try lease.state.answer(.report(["pause": 2, "send": 5]), to: id, by: lease.laptop)
-        let merged = try lease.state.answer(.report(["send": 6, "load": 9]), to: id, by: lease.desktop)
+        _ = try lease.state.answer(.report(["pause": 2, "send": 5]), to: id, by: lease.laptop, at: lease.noon)
+        let merged = try lease.state.answer(.report(["send": 6, "load": 9]), to: id, by: lease.desktop, at: lease.noon)
         #expect(merged.steps == ["pause": 2, "send": 6, "load": 9])
-        #expect(code { _ = try lease.state.answer(.report(["x": 1]), to: id, by: .random()) } == .wrongState)
+        #expect(
+            code { _ = try lease.state.answer(.report(["x": 1]), to: id, by: .random(), at: lease.noon) } == .wrongState
+        )
         let many = Dictionary(uniqueKeysWithValues: (0..<62).map { ("step\($0)", 1.0) })
-        #expect(code { _ = try lease.state.answer(.report(many), to: id, by: lease.laptop) } == .invalidInput)
+        #expect(
+            code { _ = try lease.state.answer(.report(many), to: id, by: lease.laptop, at: lease.noon) }
+                == .invalidInput)
     }
 
     @Test func anOpenSwitchFailsWhenItsSourceGivesUpTheLease() throws {

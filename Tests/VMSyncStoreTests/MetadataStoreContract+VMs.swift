@@ -89,8 +89,8 @@ extension MetadataStoreContract {
             _ = try await it.store.change(vm, commit: nil) { lease, context in
                 try lease.requestSwitch(id, to: desktop, at: context.now)
             }
-            let changed = try await it.store.change(vm, commit: nil) { lease, _ in
-                try lease.answer(.report(["pause": 1.5]), to: id, by: laptop)
+            let changed = try await it.store.change(vm, commit: nil) { lease, context in
+                try lease.answer(.report(["pause": 1.5]), to: id, by: laptop, at: context.now)
             }
             #expect(changed.vm.revision == 4)
             #expect(changed.vm.lease.lastSwitch?.steps == ["pause": 1.5])

@@ -14,6 +14,9 @@ struct SyncBook {
     var quiet = QuietWatch()
     /// Seconds of a checkpoint besides its transfer: pause and encoding.
     var making = Average()
+    /// Seconds of an arrival besides its transfer: decrypting, applying, loading.
+    private var arriving = Average()
+    private var lastSwitch: SwitchID?
     /// Seconds between checkpoints.
     private var pace = Average()
     /// When the last one was begun; nil makes the next one due.
@@ -38,8 +41,11 @@ struct SyncBook {
 
     /// How often what the guest writes is looked at where nothing depends on it but what `status` says.
     static let leisurelyLook = Duration.seconds(1)
-    /// What loading and continuing take on the target, until a switch has shown it.
+    /// What decrypting, applying and loading take on the target, until a switch has shown it.
     private static let usualArrival = Estimate(0.1, deviation: 0.05)
+    /// What pause and encoding take, until a checkpoint has shown it.
+    private static let usualMaking = Estimate(0.05, deviation: 0.05)
+    private static let arrivalSteps = ["decrypt", "apply", "load", "continue"]
     private static let paceMax = 60.0
 
     /// - Parameter isUsual: false for one of several rounds before a switch, which say nothing of the usual pace.
@@ -83,9 +89,16 @@ struct SyncBook {
     /// A pack was made.
     mutating func notePack(_ bytes: Int) { unsent.notePack(bytes, at: Self.seconds) }
 
+    /// A switch of this VM, from or to any device: it shows what the next one will take.
+    mutating func note(_ ended: SwitchRecord) {
+        guard ended.state == .done, ended.id != lastSwitch, ended.steps["load"] != nil else { return }
+        lastSwitch = ended.id
+        arriving.note(Self.arrivalSteps.reduce(0) { $0 + (ended.steps[$1] ?? 0) } / 1000)
+    }
+
     var forecast: SwitchForecast {
         SwitchForecast(
             up: up.link, down: slowestStandby,
-            fixed: (making.estimate ?? Estimate(0.05, deviation: 0.05)) + Self.usualArrival)
+            fixed: (making.estimate ?? Self.usualMaking) + (arriving.estimate ?? Self.usualArrival))
     }
 }

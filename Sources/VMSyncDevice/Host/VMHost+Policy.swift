@@ -105,8 +105,7 @@ extension VMHost {
     private var isAwaited: Bool {
         // Also for a guest that has shut itself down: its person may go on elsewhere.
         if approach != nil || !requests.isEmpty || tenure?.departure != nil || machineState == .shutDown { return true }
-        guard let pending = record.lastSwitch, pending.to == me else { return false }
-        return [.requested, .ready, .moved].contains(pending.state)
+        return record.lastSwitch?.isComing(to: me) ?? false
     }
 
     /// Whether nothing is to be sent, or fetched.

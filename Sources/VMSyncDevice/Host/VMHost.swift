@@ -123,6 +123,10 @@ package actor VMHost {
     var approach: SwitchApproach?
     /// When this device heard of it.
     var approachSince: ContinuousClock.Instant?
+    /// Tells the server, as long as this device works for a switch, that it does.
+    var switchKeeper: (id: SwitchID, task: Task<Void, Never>)?
+    /// Whether a step is being taken.
+    var isInStep = false
 
     /// - Parameter isCurrent: whether `record` comes from the server, not from an earlier daemon's memory.
     package init(
@@ -225,21 +229,6 @@ package actor VMHost {
         return situation.nextAction
     }
 
-    /// Begins to approach a switch away from here once it is ordered, and ends that when it came to nothing.
-    private func noteSwitch() {
-        guard machineState == .running else { return }
-        let next = SwitchApproach.following(approach, record.lastSwitch, from: environment.me.id)
-        if let next, next.id != approach?.id {
-            approachSince = .now
-            sync.makeDue()
-            // It can wait; the switch wants the link.
-            spanMaking?.cancel()
-            thumbnailSending?.cancel()
-        }
-        approach = next
-        if next != nil { noteTimeLeft() }
-    }
-
     var situation: DeviceSituation {
         let waiting = waitingCheckpoints
         var situation = DeviceSituation(
@@ -270,6 +259,8 @@ package actor VMHost {
     var waitingCheckpoints: [SealedCheckpoint] { (try? replica?.outbox()) ?? [] }
 
     private func perform(_ action: DeviceAction) async throws {
+        isInStep = true
+        defer { isInStep = false }
         logger.trace("\(action)")
         switch action {
         case .wait: break
@@ -333,6 +324,8 @@ package actor VMHost {
         record = newer
         recordIsCurrent = true
         noteStandings()
+        keepSwitchOpen()
+        if let last = newer.lastSwitch { sync.note(last) }
         if let known { noteHead(known) }
         if let head = newer.head { noteHead(head) }
     }

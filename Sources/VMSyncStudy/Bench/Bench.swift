@@ -10,6 +10,8 @@ package enum BenchPart: String, Sendable, Codable, CaseIterable {
     case suspend
     /// A history of a thousand checkpoints.
     case history
+    /// Whether `switch-within` keeps what it promises; needs root.
+    case promise
 }
 
 /// All measurements, one after the other.
@@ -79,6 +81,7 @@ package struct Bench: Sendable {
                 ], say: say
             ).run(program: program)
         case .history: report.history = try await HistoryBench(guest: try small, say: say).run(program: program)
+        case .promise: report.promise = try await PromiseBench(guest: try guest, say: say).run(program: program)
         }
     }
 }
@@ -94,6 +97,7 @@ package struct BenchReport: Sendable, Codable {
     package var moves: SwitchBenchReport?
     package var suspend: SuspendBenchReport?
     package var history: HistoryBenchReport?
+    package var promise: PromiseBenchReport?
     /// By part: why it couldn't be measured.
     package var problems: [String: String] = [:]
 
@@ -108,7 +112,7 @@ package struct BenchReport: Sendable, Codable {
     package var text: String {
         [
             bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown,
-            suspend?.markdown, history?.markdown,
+            suspend?.markdown, history?.markdown, promise?.markdown,
         ].compactMap(\.self).joined(separator: "\n\n")
     }
 

@@ -39,6 +39,7 @@ struct BenchDocument {
         add("What the guest loses", report.slowdown?.markdown)
         add("Switch and live migration", report.moves?.markdown)
         add("Suspend and resume", report.suspend?.markdown)
+        add("A switch within a time", report.promise?.markdown)
         add("A long history", report.history?.markdown)
         add("The codec", report.codec?.markdown, .codec)
         add("The disk", report.nbd.map { "```\n\($0.text)\n```" })

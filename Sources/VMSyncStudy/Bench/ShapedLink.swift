@@ -13,7 +13,7 @@ package struct ShapedLink: Sendable {
     /// What may leave at once after a pause: 2.6 ms of what the cable carries, 32 KB at 100 Mbit/s, and some packets at
     /// least. A card hands over up to 64 KB in one piece; what is larger than this is cut into packets first, so nothing is
     /// lost by it.
-    package static func burstBytes(ofMegabits rate: Int) -> Int { max(4096, rate * 32_768 / 100) }
+    package static func burstBytes(ofMegabits rate: Double) -> Int { max(4096, Int(rate * 32_768 / 100)) }
     /// The longest queue before the cable: what a home router of good manners has. Longer ones drop.
     package static let queueMilliseconds = 50
 
@@ -67,12 +67,22 @@ package struct ShapedLink: Sendable {
 
     /// Lets no more than this through from now on, in each direction.
     package func slowDown(toMegabits rate: Int) async throws {
-        let shape = [
-            "root", "tbf", "rate", "\(rate)mbit", "burst", "\(Self.burstBytes(ofMegabits: rate))", "latency",
-            "\(Self.queueMilliseconds)ms",
+        try await slowDown(toMegabits: Double(rate), back: Double(rate))
+    }
+
+    /// - Parameters:
+    ///   - rate: from the near side to the far one.
+    ///   - back: from the far side.
+    package func slowDown(toMegabits rate: Double, back: Double) async throws {
+        try await Self.tc(["qdisc", "replace", "dev", nearCard] + Self.shape(rate))
+        try await Self.tc(["-n", namespace, "qdisc", "replace", "dev", Self.farCard] + Self.shape(back))
+    }
+
+    private static func shape(_ rate: Double) -> [String] {
+        [
+            "root", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burstBytes(ofMegabits: rate))", "latency",
+            "\(queueMilliseconds)ms",
         ]
-        try await Self.tc(["qdisc", "replace", "dev", nearCard] + shape)
-        try await Self.tc(["-n", namespace, "qdisc", "replace", "dev", Self.farCard] + shape)
     }
 
     /// Pulls the cable, or plugs it in again. Nobody is told: what is sent meanwhile is lost.

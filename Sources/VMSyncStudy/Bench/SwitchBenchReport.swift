@@ -60,7 +60,7 @@ package struct SwitchBenchReport: Sendable, Codable {
 
     init(bench: SwitchBench) {
         link = Link(
-            megabits: bench.megabits, burst_kb: ShapedLink.burstBytes(ofMegabits: bench.megabits) >> 10,
+            megabits: bench.megabits, burst_kb: ShapedLink.burstBytes(ofMegabits: Double(bench.megabits)) >> 10,
             queue_ms: ShapedLink.queueMilliseconds)
         migration_limit_s = bench.migrationLimit
         noteLoad()

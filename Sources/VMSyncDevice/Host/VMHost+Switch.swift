@@ -1,0 +1,38 @@
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+
+/// What a device does about a switch besides its steps.
+extension VMHost {
+    /// Begins to approach a switch away from here once it is ordered, and ends that when it came to nothing.
+    func noteSwitch() {
+        guard machineState == .running else { return }
+        let next = SwitchApproach.following(approach, record.lastSwitch, from: environment.me.id)
+        if let next, next.id != approach?.id {
+            approachSince = .now
+            sync.makeDue()
+            // It can wait; the switch wants the link.
+            spanMaking?.cancel()
+            thumbnailSending?.cancel()
+        }
+        approach = next
+        if next != nil { noteTimeLeft() }
+    }
+
+    /// While a switch from here or to here is open: says every few seconds that this device still works, or the server
+    /// would take a switch over a slow link for a dead one.
+    func keepSwitchOpen() {
+        let pending = record.lastSwitch.flatMap { $0.isLeaving(me) || $0.isComing(to: me) ? $0.id : nil }
+        guard pending != switchKeeper?.id else { return }
+        switchKeeper?.task.cancel()
+        switchKeeper = pending.map { id in (id, Task { await keepOpen(id) }) }
+    }
+
+    private func keepOpen(_ pending: SwitchID) async {
+        while (try? await Task.sleep(for: SwitchRecord.touchInterval)) != nil {
+            // A device that only waits, or fails again and again, keeps nothing open.
+            guard isInStep else { continue }
+            _ = try? await environment.client.answer(.report([:]), to: pending, of: id)
+        }
+    }
+}

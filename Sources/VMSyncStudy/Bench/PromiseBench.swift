@@ -1,0 +1,199 @@
+import VMSyncAPI
+import VMSyncCore
+import VMSyncDevice
+import VMSyncPolicy
+
+/// Whether `switch-within` keeps what it promises, and for how many bytes: a person works at the desktop and switches at
+/// moments that nobody foresees, over the links of the replay paper (CMU-CS-07-161).
+///
+/// Both devices are on the near side of a `ShapedLink`, the server on the far side: what one sends goes up the link, what the
+/// other fetches comes down.
+package struct PromiseBench: Sendable {
+    package struct Link: Sendable {
+        let name: String
+        /// Megabits a second.
+        let up: Double
+        let down: Double
+    }
+
+    package static let links = [
+        Link(name: "Cable", up: 0.375, down: 6), Link(name: "DSL", up: 0.75, down: 3),
+        Link(name: "EVDO", up: 1.2, down: 3.8),
+    ]
+    /// Seconds.
+    package static let promises = [1, 5, 20]
+    /// What is done meanwhile, one after the other.
+    private static let sessions = ["idle", "office", "web", "video"]
+    /// Of work before a switch, in seconds.
+    private static let work = 6.0...14.0
+    /// A session goes on until the switch interrupts it.
+    private static let sessionTime = Duration.seconds(120)
+
+    let guest: DesktopGuest
+    let say: @Sendable (String) -> Void
+    package var switches = 20
+    package var seed: UInt64 = 1
+
+    package init(guest: DesktopGuest, say: @escaping @Sendable (String) -> Void) {
+        self.guest = guest
+        self.say = say
+    }
+
+    /// - Parameter program: the `vmsync` to run.
+    /// - Throws: `unauthorized` unless root calls: the link is a network of its own.
+    package func run(program: String) async throws -> PromiseBenchReport {
+        var report = PromiseBenchReport()
+        let pages = try await PageServer.start()
+        let result: Result<Void, any Error>
+        do { result = .success(try await run(program, pages, into: &report)) } catch { result = .failure(error) }
+        await pages.stop()
+        try result.get()
+        return report
+    }
+
+    private func run(_ program: String, _ pages: PageServer, into report: inout PromiseBenchReport) async throws {
+        try await ShapedLink.with { link in
+            try await Trial.with(program: program, link: link) { trial in
+                var stage = try await begin(trial, pages)
+                for shape in Self.links {
+                    try await link.slowDown(toMegabits: shape.up, back: shape.down)
+                    for promise in Self.promises {
+                        try await set(promise, on: stage)
+                        report.cells.append(try await measure(&stage, shape, promise, pages, over: link))
+                    }
+                }
+            }
+        }
+    }
+
+    private func begin(_ trial: Trial, _ pages: PageServer) async throws -> Stage {
+        say("promises: starting two devices here, and a sync server on the far side")
+        try await trial.startServer()
+        for device in ["A", "B"] { try await trial.addDevice(device, interval: nil) }
+        _ = try await trial.control("A") {
+            try await $0.run(ControlPath.vms, guest.guest.order(Stage.vmName), as: String.self)
+        }
+        say("promises: booting the desktop")
+        try await trial.tell("A", "start", Done())
+        let stage = try await Stage(trial, active: "A", standby: "B")
+        try await DesktopSession.waitForDesktop(Desk(trial.paths("A", stage.vm), pages: pages))
+        try await trial.waitUntilReady("B")
+        return stage
+    }
+
+    private func set(_ promise: Int, on stage: Stage) async throws {
+        let order = PolicyOrder(values: [PolicyKey.switchWithin.rawValue: "\(promise)s"], places: [:])
+        _ = try await stage.trial.control(stage.active) {
+            try await $0.post("/vms/\(Stage.vmName)/policy", order, as: PolicyReport.self)
+        }
+    }
+
+    private func measure(
+        _ stage: inout Stage, _ shape: Link, _ promise: Int, _ pages: PageServer, over link: ShapedLink
+    ) async throws -> PromiseBenchReport.Cell {
+        var cell = PromiseBenchReport.Cell(link: shape.name, up: shape.up, down: shape.down, promise_s: promise)
+        var random = SessionRandom(seed: seed, stream: UInt64(promise))
+        let (before, start) = (try link.bytes(), ContinuousClock.now)
+        for (index, name) in Self.sessions.enumerated() {
+            var session = try DesktopSession.named(name, seed: seed)
+            try await session.prepare(on: desk(stage, pages))
+            for _ in 0..<(switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count) {
+                let moved = try await move(&stage, during: session, pages, &random)
+                say("\(shape.name), within \(promise) s, \(name): \(moved.text)")
+                cell.switches.append(moved)
+            }
+            try await session.leave(on: desk(stage, pages))
+        }
+        cell.bytes_per_minute = Double(try link.bytes() - before) / (ContinuousClock.now - start).seconds * 60
+        return cell
+    }
+
+    private func desk(_ stage: Stage, _ pages: PageServer) -> Desk {
+        Desk(stage.trial.paths(stage.active, stage.vm), pages: pages)
+    }
+
+    private func move(
+        _ stage: inout Stage, during session: DesktopSession, _ pages: PageServer, _ random: inout SessionRandom
+    ) async throws -> PromiseBenchReport.Switch {
+        let here = desk(stage, pages)
+        let working = Task {
+            var session = session
+            try await session.run(on: here, for: Self.sessionTime)
+        }
+        try await Task.sleep(for: random.pause(Int(Self.work.lowerBound * 1000), Int(Self.work.upperBound * 1000)))
+        let said = try await stage.trial.vm(stage.active)?.sync
+        let commanded = HostClock.milliseconds
+        let record = try await stage.move()
+        guard let running = record.steps["running_at"] else {
+            throw VMSyncError(.bug, "the switch tells no time at which the guest ran again")
+        }
+        let breakdown = SwitchBreakdown(record, total: running - commanded)
+        // Its screen is elsewhere now.
+        working.cancel()
+        _ = await working.result
+        return PromiseBenchReport.Switch(
+            session: session.name, seconds: breakdown.totalMilliseconds / 1000,
+            penalty_s: breakdown.downtimeMilliseconds / 1000, forecast_s: said?.switchSeconds ?? 0,
+            said_kept: said?.keepsPromise ?? true)
+    }
+}
+
+/// What `PromiseBench` found out.
+package struct PromiseBenchReport: Sendable, Codable {
+    package struct Switch: Sendable, Codable {
+        package var session: String
+        /// From the command until the guest ran on the other device.
+        package var seconds: Double
+        /// That the guest stood still.
+        package var penalty_s: Double
+        /// What `status` said just before that a switch would take.
+        package var forecast_s: Double
+        /// Whether it said that the promise would be kept.
+        package var said_kept: Bool
+
+        var text: String {
+            "\(seconds.fixed(2)) s, the guest stood still for \(penalty_s.fixed(2)) s; forecast \(forecast_s.fixed(2)) s"
+                + (said_kept ? "" : ", said that it can't be kept")
+        }
+    }
+
+    package struct Cell: Sendable, Codable {
+        package var link: String
+        package var up: Double
+        package var down: Double
+        package var promise_s: Int
+        package var switches: [Switch] = []
+        package var bytes_per_minute = 0.0
+
+        /// Of the switches of which `status` said that the promise holds.
+        var promised: [Switch] { switches.filter(\.said_kept) }
+        var kept: Int { promised.count { $0.seconds <= Double(promise_s) } }
+    }
+
+    package var cells: [Cell] = []
+
+    package init() {}
+
+    package var markdown: String {
+        var table = MarkdownTable(head: [
+            "link, Mbit/s up/down", "promised, s", "switch, s: median", "longest", "stood still, s: median", "longest",
+            "**kept**", "said that it couldn't be", "over the link, per minute",
+        ])
+        for cell in cells {
+            let (totals, penalties) = (cell.promised.map(\.seconds).sorted(), cell.promised.map(\.penalty_s).sorted())
+            table.rows.append([
+                "\(cell.link), \(cell.up)/\(cell.down)", "\(cell.promise_s)", (totals.percentile(50) ?? 0).fixed(2),
+                (totals.last ?? 0).fixed(2), (penalties.percentile(50) ?? 0).fixed(2), (penalties.last ?? 0).fixed(2),
+                "**\(cell.kept) of \(cell.promised.count)**", "\(cell.switches.count - cell.promised.count)",
+                "\(ByteCount(Int(cell.bytes_per_minute)))",
+            ])
+        }
+        return """
+            `switch-within` over the links of the replay paper, while a person works at the desktop (idle, office, web, video) and \
+            switches at any time. The times are from the command to the guest's first instruction on the other device, of the \
+            switches of which `status` said just before that the promise holds; the others are counted.
+
+            \(table.text)
+            """
+    }
+}
