@@ -89,9 +89,8 @@ package actor Daemon {
 
     private func announceCapabilities() async {
         do {
-            try await DeviceProfile(
-                name: environment.me.name, platform: DeviceProfile.here, capabilities: environment.capabilities
-            ).publish(account, client)
+            try await DeviceProfile(of: environment.me, capabilities: environment.capabilities)
+                .publish(account, client)
         } catch {
             // The VMs of this device run without the server, and the events tell when it is back.
             logger.warning("\(VMSyncError(error).message)")
@@ -318,7 +317,8 @@ package actor Daemon {
             let profile = DeviceProfile.read(record, account)
             return DeviceStatus(
                 id: record.id, name: profile.name, platform: profile.platform, joined: record.joined,
-                lastSeen: record.lastSeen, connected: record.connected, isThisOne: record.id == environment.me.id)
+                lastSeen: record.lastSeen, connected: record.connected, isThisOne: record.id == environment.me.id,
+                isMirror: profile.isMirror ?? false)
         }
     }
 

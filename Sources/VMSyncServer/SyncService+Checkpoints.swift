@@ -62,7 +62,7 @@ extension SyncService {
         var lease = stored.lease
         // The switch was settled as the lease was read, so any time will do at which it was open; what is decided here is
         // thrown away.
-        let time = lease.lastSwitch?.created ?? stored.created
+        let time = lease.lastSwitch?.touched ?? stored.created
         let decision = try lease.commit(offer, by: caller.device, known: known, at: time)
         guard case .repeated(let record) = decision else { return nil }
         return record

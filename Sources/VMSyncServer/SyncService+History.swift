@@ -17,7 +17,7 @@ extension SyncService {
         _ = try await stored(vm, for: caller)
         var spans = try await metadata.spans(of: vm, after: sequence, limit: APILimits.spanPageMax)
         if spans.count == APILimits.spanPageMax, let last = spans.last?.id.last {
-            // An end has as many as there are rungs; the page may have been cut in the middle of them.
+            // An end may have several; the page may have been cut in the middle of them.
             spans.removeAll { $0.id.last == last }
         }
         return SpanList(spans: spans)

@@ -151,9 +151,11 @@ package actor Trial {
     package nonisolated func paths(_ device: String, _ vm: VMID) -> MachinePaths { folders(device).machine(vm) }
 
     /// Makes a new device that has joined, and starts its daemon.
-    /// - Parameter isFar: whether it is on the far side of the link.
+    /// - Parameters:
+    ///   - isFar: whether it is on the far side of the link.
+    ///   - isMirror: whether it never runs a VM.
     package func addDevice(
-        _ name: String, isFar: Bool = false, fault: String? = nil, interval: Double? = 1,
+        _ name: String, isFar: Bool = false, isMirror: Bool = false, fault: String? = nil, interval: Double? = 1,
         environment: [String: String] = [:]
     ) async throws {
         if isFar { farDevices.insert(name) }
@@ -166,7 +168,8 @@ package actor Trial {
             }
         }
         let invitation = try InvitationCode(typed: code)
-        try await join(name, invitation.kind == .member ? .invited(invitation) : .founding(invitation))
+        try await join(
+            name, invitation.kind == .member ? .invited(invitation) : .founding(invitation), isMirror: isMirror)
         try await startDaemon(name, fault: fault, interval: interval, environment: environment)
     }
 
@@ -176,8 +179,9 @@ package actor Trial {
         try await startDaemon(name, interval: interval)
     }
 
-    private func join(_ name: String, _ way: Joining.Way) async throws {
-        let joining = try Joining(server: url, name: name, folders: folders(name))
+    private func join(_ name: String, _ way: Joining.Way, isMirror: Bool = false) async throws {
+        var joining = try Joining(server: url, name: name, folders: folders(name))
+        joining.isMirror = isMirror
         _ = try await joining.run(way) { notice in
             if case .recoveryKey(let key) = notice { self.recoveryKey.withLock { $0 = key.text } }
         }

@@ -20,6 +20,9 @@ struct JoinCommand: AsyncParsableCommand {
             then it shows its id and waits, until you have typed that on a joined one (vmsync devices approve ID). With \
             --recovery it asks for your recovery key, for when no device is left.
 
+            With --mirror it never runs a VM: it keeps a copy of all, best beside the server, and merges what the others have \
+            missed, so that a device that was away is soon up to date.
+
               vmsync join 'https://192.168.1.5:7430/#6m2k…' k7qm-3xtd-9vap-0c2e
             """)
 
@@ -27,11 +30,13 @@ struct JoinCommand: AsyncParsableCommand {
     @Argument(help: "Address of the sync server, as it has printed it.") var server: String
     @Argument(help: "A one-time invitation.") var invitation: String?
     @Option(help: "What to call this device. (default: its host name)") var name: String?
+    @Flag(help: "Only keep copies here, and never run a VM.") var mirror = false
     @Flag(help: "Join with the recovery key, which is read from the terminal or from stdin.") var recovery = false
 
     func run() async throws {
         let host = ProcessInfo.processInfo.hostName.split(separator: ".").first.map(String.init) ?? "device"
-        let joining = try Joining(server: server, name: name ?? host, folders: common.folders)
+        var joining = try Joining(server: server, name: name ?? host, folders: common.folders)
+        joining.isMirror = mirror
         let shown = ShownKey()
         let identity = try await joining.run(try way()) { notice in
             switch notice {
@@ -105,7 +110,7 @@ struct DevicesCommand: AsyncParsableCommand {
                     let age = Double(Timestamp.now.rawValue - device.lastSeen.rawValue) / 1000
                     return [
                         device.name + (device.isThisOne ? " *" : ""), String(device.id.grouped.prefix(15)),
-                        device.platform, device.connected ? "connected" : "\(Output.age(max(0, age))) ago",
+                        device.platform + (device.isMirror ? ", mirror" : ""), device.connected ? "connected" : "\(Output.age(max(0, age))) ago",
                     ]
                 })
         }

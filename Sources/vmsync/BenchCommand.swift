@@ -20,6 +20,7 @@ struct BenchCommand: AsyncParsableCommand {
     var sessions: [String] = []
     @Option(help: "Length of each session of the part \"bytes\".") var seconds = 30
     @Option(help: "Pauses per session of the part \"pause\".") var checkpoints = 120
+    @Option(help: "Switches per link and promise of the part \"promise\".") var switches = 20
     @Option(help: "What the sessions are drawn from.") var seed: UInt64 = 1
     @Option(help: "Folder of the desktop guest. (default: $VMSYNC_GUESTS/desktop)") var desktop: String?
 
@@ -28,6 +29,7 @@ struct BenchCommand: AsyncParsableCommand {
     func validate() throws {
         guard (6...3600).contains(seconds) else { throw ValidationError("--seconds takes 6 to 3600") }
         guard (1...100_000).contains(checkpoints) else { throw ValidationError("--checkpoints takes 1 to 100000") }
+        guard (1...10_000).contains(switches) else { throw ValidationError("--switches takes 1 to 10000") }
         for session in sessions where !DesktopSession.names.contains(session) {
             throw ValidationError(
                 "there is no session \"\(session)\": use \(DesktopSession.names.joined(separator: ", "))")
@@ -48,6 +50,7 @@ struct BenchCommand: AsyncParsableCommand {
         bench.seconds = seconds
         bench.seed = seed
         bench.checkpoints = checkpoints
+        bench.switches = switches
         let measured = bench
         let folder = write
         let report = try await cancelledBySignals {

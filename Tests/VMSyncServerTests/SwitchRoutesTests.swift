@@ -79,6 +79,20 @@ import VMSyncPolicy
         }
     }
 
+    @Test func aSwitchForWhichADeviceWorksMayTakeLong() async throws {
+        try await ServerFixture.with { it async throws -> Void in
+            let vm = try await it.activeVM()
+            let id = try await it.laptop.requestSwitch(vm, to: it.desktopID).id
+            _ = try await it.desktop.answer(.ready(at: .base), to: id, of: vm)
+            for _ in 1...3 {
+                it.clock.advance(by: .seconds(50))
+                _ = try await it.laptop.answer(.report([:]), to: id, of: vm)
+            }
+            try await it.commit(1, to: vm, then: .move(id))
+            #expect(try await it.laptop.vm(vm).lastSwitch?.state == .moved)
+        }
+    }
+
     @Test func whatASwitchIsToldHasLimits() async throws {
         try await ServerFixture.with { it async throws -> Void in
             let vm = try await it.activeVM()

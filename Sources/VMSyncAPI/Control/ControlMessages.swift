@@ -56,10 +56,12 @@ package struct DeviceStatus: Sendable, Codable {
     package var lastSeen: Timestamp
     package var connected: Bool
     package var isThisOne: Bool
+    /// Whether it never runs a VM.
+    package var isMirror: Bool
 
     package init(
         id: DeviceID, name: String, platform: String, joined: Timestamp, lastSeen: Timestamp, connected: Bool,
-        isThisOne: Bool
+        isThisOne: Bool, isMirror: Bool
     ) {
         self.id = id
         self.name = name
@@ -68,12 +70,14 @@ package struct DeviceStatus: Sendable, Codable {
         self.lastSeen = lastSeen
         self.connected = connected
         self.isThisOne = isThisOne
+        self.isMirror = isMirror
     }
 
     enum CodingKeys: String, CodingKey {
         case id, name, platform, joined, connected
         case lastSeen = "last_seen"
         case isThisOne = "this_one"
+        case isMirror = "mirror"
     }
 }
 

@@ -12,12 +12,23 @@ package struct DeviceIdentity: Sendable, Codable {
     package var servers: [String]
     /// In DER.
     package var serverCertificate: Data
+    /// Whether it follows all VMs and never runs one; nil is no. (docs/protocol/catch-up.md, "Mirrors")
+    package var isMirror: Bool?
 
-    package init(id: DeviceID, name: String, servers: [String], serverCertificate: Data) {
+    package init(id: DeviceID, name: String, servers: [String], serverCertificate: Data, isMirror: Bool? = nil) {
         self.id = id
         self.name = name
         self.servers = servers
         self.serverCertificate = serverCertificate
+        self.isMirror = isMirror
+    }
+
+    /// Why it runs no VM, if so.
+    var mirrorProblem: VMSyncError? {
+        guard isMirror ?? false else { return nil }
+        return VMSyncError(
+            .incompatible, "\(name) is a mirror: it keeps copies and never runs a VM", hint: "vmsync devices",
+            device: name)
     }
 
     /// A server's address as another device takes it.

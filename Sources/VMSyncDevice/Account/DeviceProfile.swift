@@ -11,9 +11,24 @@ struct DeviceProfile: Sendable, Codable, Hashable {
     var platform: String
     /// What it can run; nil until its daemon has looked.
     var capabilities: HostCapabilities?
+    /// Whether it never runs a VM; nil is no.
+    var isMirror: Bool?
+
+    /// Of this device.
+    init(of me: DeviceIdentity, capabilities: HostCapabilities?) {
+        name = me.name
+        platform = Self.here
+        self.capabilities = capabilities
+        isMirror = me.isMirror
+    }
+
+    private init(name: String, platform: String) {
+        self.name = name
+        self.platform = platform
+    }
 
     /// The platform that this is.
-    static var here: String {
+    private static var here: String {
         "\(ProcessInfo.processInfo.operatingSystemVersionString.prefix(40)) \(architecture)"
     }
 
@@ -35,9 +50,10 @@ struct DeviceProfile: Sendable, Codable, Hashable {
         let unknown = DeviceProfile(name: String(record.id.rawValue.prefix(7)), platform: "?")
         guard let encrypted = record.profile,
             let json = try? account.decrypt(encrypted, .device(record.id), of: .account),
-            let profile = try? JSONDecoder().decode(DeviceProfile.self, from: Data(json)),
+            var profile = try? JSONDecoder().decode(DeviceProfile.self, from: Data(json)),
             let name = try? Name.checked(profile.name, of: "device")
         else { return unknown }
-        return DeviceProfile(name: name, platform: profile.platform, capabilities: profile.capabilities)
+        profile.name = name
+        return profile
     }
 }

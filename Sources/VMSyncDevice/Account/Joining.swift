@@ -30,6 +30,8 @@ package struct Joining: Sendable {
     let folders: DeviceFolders
     let server: ServerAddress
     let name: String
+    /// Whether the device is to be a mirror. (docs/protocol/catch-up.md)
+    package var isMirror = false
 
     /// How often a waiting device looks whether it was let in.
     private static let look = Duration.milliseconds(250)
@@ -93,8 +95,8 @@ package struct Joining: Sendable {
         let servers = try await client.servers()
         let identity = DeviceIdentity(
             id: keys.id, name: name, servers: [server.url] + servers.filter { $0 != server.url },
-            serverCertificate: Data(certificate))
-        try await DeviceProfile(name: name, platform: DeviceProfile.here, capabilities: nil).publish(account, client)
+            serverCertificate: Data(certificate), isMirror: isMirror ? true : nil)
+        try await DeviceProfile(of: identity, capabilities: nil).publish(account, client)
         try await NIOThreadPool.singleton.runIfActive { [folders] in
             try AtomicFile.write(identity, to: folders.identity, durable: true)
         }

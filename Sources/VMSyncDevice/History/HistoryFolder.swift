@@ -30,6 +30,17 @@ struct HistoryFolder: Sendable {
         guard rename(source, packPath(id)) == 0 else { throw .system("rename", path: packPath(id)) }
     }
 
+    /// Keeps a pack that is used elsewhere too.
+    /// - Throws: `io`, as above.
+    func link(_ id: PackID, to source: String) throws(VMSyncError) {
+        guard !has(id) else { return }
+        do {
+            try FileManager.default.linkItem(atPath: source, toPath: packPath(id))
+        } catch {
+            throw VMSyncError(.io, "\(packPath(id)): \(error.localizedDescription)")
+        }
+    }
+
     /// Drops the packs that no span is merged of any more, but for what is to come: those that end at or before `end` and
     /// aren't `needed`. Of what is too much the oldest go too.
     func keepPacks(after end: Sequence, _ needed: Set<PackID>) {

@@ -79,44 +79,103 @@ actor SpanMaker {
         }
     }
 
+    /// Makes one pack in place of many for a device that asks for it. (docs/protocol/catch-up.md)
+    /// - Parameters:
+    ///   - wanted: from the state of that device to the one that is kept in the folder.
+    ///   - up: from here to the server.
+    ///   - down: from the server to that device.
+    ///   - bytesMax: that may be fetched and sent.
+    func merge(_ wanted: PackID, up: LinkSummary, down: LinkSummary, bytesMax: Double) async {
+        guard !isBusy else { return }
+        isBusy = true
+        defer { isBusy = false }
+        do {
+            try await refreshOutline()
+            guard outline.pack(wanted) == nil, let route = outline.route(to: wanted.last, from: [wanted.first]),
+                route.count > 1
+            else { return }
+            let first = try await begin(of: wanted)
+            let limit = SpanLimit(bytes: bytesMax) { [outline] merged in
+                MergeDuty.isWorth(merged: merged, route: route.compactMap { outline.pack($0) }, up: up, down: down)
+            }
+            try await make(wanted, of: route, from: first, limit)
+        } catch {
+            outline = HistoryOutline()
+            logger.warning("no pack \(wanted) for a device that asks for it: \(VMSyncError(error).message)")
+        }
+    }
+
+    /// The place of a state in the chain, from which the chain leads on to the end that is kept here.
+    private func begin(of span: PackID) async throws -> Beginning {
+        guard span.first != .base else { return Beginning(point: nil, deviceState: []) }
+        if let kept = folder.end(span.first) { return Beginning(point: kept.end.point, deviceState: kept.deviceState) }
+        let first = try await reader.following(Chain(vm: vm), to: span.first)
+        let last = try await reader.following(first, to: span.last)
+        guard let point = first.point, last.point == folder.end(span.last)?.end.point else {
+            throw VMSyncError(.corrupt, "checkpoint \(span.last) doesn't follow checkpoint \(span.first)")
+        }
+        // Without its device state that of the end is sent whole.
+        return Beginning(point: point, deviceState: [])
+    }
+
+    /// Where a span begins.
+    private struct Beginning {
+        /// Nil for the base.
+        let point: ChainPoint?
+        let deviceState: [UInt8]
+    }
+
+    /// What a span may cost.
+    private struct SpanLimit {
+        /// That may be fetched and sent for it.
+        let bytes: Double
+        /// Whether a span of so many bytes is worth being sent.
+        let allows: (UInt64) -> Bool
+    }
+
     /// - Parameter budget: bytes that may be fetched and sent for it.
     private func make(_ due: PackID, budget: Double) async throws {
         // The span of the rung below may have been left out.
         guard let route = outline.route(to: due.last, from: [due.first]) else { return }
-        guard let last = folder.end(due.last) else { throw VMSyncError(.notFound, "its end isn't known here") }
         let first = due.first == .base ? nil : folder.end(due.first)
         guard first != nil || due.first == .base else {
             return logger.debug("no span \(due): its beginning isn't known here")
         }
+        try await make(
+            due, of: route, from: Beginning(point: first?.end.point, deviceState: first?.deviceState ?? []),
+            SpanLimit(bytes: budget) { _ in true })
+    }
+
+    private func make(_ span: PackID, of route: [PackID], from first: Beginning, _ limit: SpanLimit) async throws {
+        guard let last = folder.end(span.last) else { throw VMSyncError(.notFound, "its end isn't known here") }
         let missing = route.filter { !folder.has($0) }
-        let rest = budget - Double(outline.bytes(of: missing))
+        let rest = limit.bytes - Double(outline.bytes(of: missing))
         guard Double(outline.bytes(of: route)) * Self.mergedShare <= rest, missing.count <= Self.fetchedMax else {
-            return logger.info("no span \(due): it would take too much of the link")
+            return logger.info("no span \(span): it would take too much of the link")
         }
         try await fetch(missing)
-        let plain = "\(folder.path)/\(due).new"
+        let plain = "\(folder.path)/\(span).new"
         defer { AtomicFile.remove(plain) }
         let key = try account.newestKey(of: .vm(vm))
-        let written = try await LongWork.pool.runIfActive { [vm, folder] in
-            let parentState = first?.deviceState ?? []
+        let written = try await LongWork.pool.runIfActive { [vm, folder, parentState = first.deviceState] in
             try Self.merge(route, folder, state: last.deviceState, parentState: parentState, into: plain)
             try Self.tryOut(plain, parentState: parentState)
-            return try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .span(vm, due.first, due.last))
+            return try PackCipher.encrypt(plain, into: plain + ".encrypted", key, .span(vm, span.first, span.last))
         }
         defer { AtomicFile.remove(plain + ".encrypted") }
-        guard Double(written.size) <= rest else {
-            return logger.info("no span \(due): with \(written.size) bytes it would take too much of the link")
+        guard Double(written.size) <= rest, limit.allows(written.size) else {
+            return logger.info("no span \(span): with \(written.size) bytes it would take too much of the link")
         }
         let link = SpanLink(
-            vm: vm, device: account.keys.id, first: first?.end.point, last: last.end.point, size: written.size,
+            vm: vm, device: account.keys.id, first: first.point, last: last.end.point, size: written.size,
             checksum: written.checksum)
         let offer = SpanOffer(
-            id: due, size: written.size, checksum: written.checksum, link: try Signed(link, by: account.keys).bytes)
+            id: span, size: written.size, checksum: written.checksum, link: try Signed(link, by: account.keys).bytes)
         let added = try await client.add(offer, to: vm, pack: .file(path: plain + ".encrypted"))
         outline.insert(OutlinePack(added.id, size: added.size, isSpan: true))
-        // The next rung is merged of it.
-        if rename(plain, folder.packPath(due)) != 0 { logger.debug("span \(due) isn't kept here") }
-        logger.info("made span \(due)", metadata: ["bytes": "\(written.size)", "packs": "\(route.count)"])
+        // The next one is merged of it.
+        if rename(plain, folder.packPath(span)) != 0 { logger.debug("span \(span) isn't kept here") }
+        logger.info("made span \(span)", metadata: ["bytes": "\(written.size)", "packs": "\(route.count)"])
     }
 
     /// Fetches packs that aren't here. What they say is signed over, so each must be what a device has said.

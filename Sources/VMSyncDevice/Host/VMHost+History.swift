@@ -12,14 +12,18 @@ extension VMHost {
     /// - Returns: whether it does.
     @discardableResult
     func keepEnd(of sequence: Sequence, basis: Sequence) -> Bool {
-        guard SpanLadder.rung(of: sequence, basis: basis) > 0, let replica, replica.record.sequence == sequence,
-            let point = chain.point, point.sequence == sequence
+        SpanLadder.rung(of: sequence, basis: basis) > 0 && keepState(of: sequence)
+    }
+
+    /// The same, whatever block it stands in.
+    func keepState(of sequence: Sequence) -> Bool {
+        guard let replica, replica.record.sequence == sequence, let point = chain.point, point.sequence == sequence
         else { return false }
         do {
             let folder = try historyFolder()
             try folder.keep(point, deviceState: try replica.deviceState())
             // Where the spans are made, what is known of them says better what may go.
-            if record.holder != me { folder.keepBeginnings() }
+            if record.holder != me, !isMirror { folder.keepBeginnings() }
             return true
         } catch {
             logger.warning("no span will begin or end at checkpoint \(sequence): \(error.message)")
@@ -35,16 +39,30 @@ extension VMHost {
         } catch {
             logger.debug("\(error.message)")
         }
-        guard keepEnd(of: sealed.sequence, basis: sealed.parent), let maker = try? spanMaker() else { return }
+        // A mirror makes them, where there is one.
+        if keepEnd(of: sealed.sequence, basis: sealed.parent), presentMirrors.isEmpty { makeSpans(to: sealed.sequence) }
+        answerWishes()
+    }
+
+    /// Makes the spans to the checkpoint that the replica holds, beside everything else.
+    func makeSpans(to end: Sequence) {
+        guard let maker = try? spanMaker() else { return }
         let (goodput, interval, bytes) = (sync.up.goodput, sync.interval, bytesForOthers)
-        spanMaking = Task {
-            await maker.make(to: sealed.sequence, goodput: goodput, interval: interval, bytesMax: bytes)
+        spanMaking = Task { await maker.make(to: end, goodput: goodput, interval: interval, bytesMax: bytes) }
+    }
+
+    /// A mirror keeps what it applies: it will be merged.
+    func keepForHistory(_ pack: PackID, from path: String) {
+        do {
+            try historyFolder().link(pack, to: path)
+        } catch {
+            logger.debug("\(error.message)")
         }
     }
 
     private func historyFolder() throws(VMSyncError) -> HistoryFolder { try HistoryFolder(paths.history) }
 
-    private func spanMaker() throws(VMSyncError) -> SpanMaker {
+    func spanMaker() throws(VMSyncError) -> SpanMaker {
         if let maker { return maker }
         let made = SpanMaker(
             vm: id, folder: try historyFolder(), client: environment.client, account: account, reader: reader,

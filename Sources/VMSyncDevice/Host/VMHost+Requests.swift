@@ -40,6 +40,7 @@ extension VMHost {
     ///   - seen: the epoch on which that was decided.
     package func start(force: Bool = false, seen: Epoch? = nil) async throws {
         if let divergence { throw divergence }
+        if let mirrorProblem = environment.me.mirrorProblem { throw mirrorProblem }
         if machineState == .running {
             // QEMU pauses the guest when its disk can't be written; asked to start, it tries again.
             if try await machine?.runState() == .ioError { try await machine?.resume() }

@@ -34,6 +34,7 @@ extension VMHost {
     func fetchAndApply() async throws {
         guard let replica, let head = record.head else { return }
         do {
+            if try await awaitsMerge(to: head.sequence, replica) { return }
             guard let next = try await nextPack(to: head.sequence, replica), mayFetch(next) else { return }
             try await fetchAndApply(next, replica)
             sync.lastFetch = .now
@@ -46,15 +47,6 @@ extension VMHost {
         if let pending = record.lastSwitch, pending.to == environment.me.id, pending.state == .ready {
             await followApproach(of: pending.id)
         }
-    }
-
-    /// The way is planned anew: a pack may have been pruned meanwhile. A span that is of no use is gone around from now on.
-    func noteDetour(_ error: VMSyncError, _ replica: Replica) {
-        let here = replica.record.sequence
-        if error.code == .corrupt, let failed = itinerary.first(where: { $0.id.first == here }), failed.isSpan {
-            detours.insert(failed.id)
-        }
-        itinerary = []
     }
 
     /// Fetches `pack`, which follows what the replica holds, and applies it.
@@ -72,64 +64,17 @@ extension VMHost {
         try fetched.decrypt(into: replica.inboxPath(sequence))
         watch.lap("decrypt")
         if record.holder == me { try Fault.point("arrival-fetched") }
+        if isMirror { keepForHistory(pack, from: replica.inboxPath(sequence)) }
         try replica.applyInbox(sequence)
         guard account.hasKey(of: .vm(id), withDigest: believed.said.digest, of: replica.record.digest.combined) else {
             try replica.markDamaged("checkpoint \(sequence) isn't the state that its device has signed")
             throw VMSyncError(.corrupt, "checkpoint \(sequence) isn't the state that its device has signed")
         }
-        keepEnd(of: sequence, basis: pack.first)
+        if keepEnd(of: sequence, basis: pack.first), isMirror { makeSpans(to: sequence) }
+        answerWishes()
         watch.lap("apply")
         if record.holder == me { try Fault.point("arrival-applied") }
         arrivalSteps = watch.steps
-    }
-
-    /// The next pack on the way from what the replica holds to `target`; nil if it had to begin again first.
-    func nextPack(to target: Sequence, _ replica: Replica) async throws -> PackID? {
-        let here = replica.record.sequence
-        if let next = itinerary.first(where: { $0.id.first == here }), next.id.last <= target { return next.id }
-        itinerary = try await plan(from: here, to: target)
-        guard let first = itinerary.first else {
-            throw VMSyncError(
-                .corrupt, "the server has no way to checkpoint \(target) of this VM",
-                hint: "it was damaged, or tampered with; what this device holds is kept")
-        }
-        if first.id.first == here { return first.id }
-        logger.notice("beginning again from the base image, which is the shorter way to checkpoint \(target)")
-        await discardMachine()
-        try replica.reset()
-        return nil
-    }
-
-    /// From the replica, or from the base if that is cheaper.
-    private func plan(from here: Sequence, to target: Sequence) async throws -> [OutlinePack] {
-        if let head = record.head, head.sequence == target, head.basis == here { return [head.outlinePack] }
-        // Only near the head nothing is pruned.
-        let isNearHead =
-            target == record.head?.sequence && target.rawValue - min(here, target).rawValue <= SpanLadder.width
-        if isNearHead, let own = try await ownPacks(here, target) { return own }
-        let outline = try await reader.outline()
-        let route =
-            outline.removing(detours).route(to: target, from: [here, .base])
-            ?? outline.route(to: target, from: [here, .base])
-        return (route ?? []).compactMap { outline.pack($0) }
-    }
-
-    /// The packs that came with the checkpoints between, if there are no others and they make one way.
-    private func ownPacks(_ here: Sequence, _ target: Sequence) async throws -> [OutlinePack]? {
-        let records = try await reader.records(after: here).filter { $0.sequence <= target }
-        var end = here
-        for record in records {
-            guard record.basis == end else { return nil }
-            end = record.sequence
-        }
-        return end == target ? records.map(\.outlinePack) : nil
-    }
-
-    func showCatchUp() {
-        let left = itinerary.filter { $0.id.first >= replica?.record.sequence ?? .base }
-        let step = StepProgress(
-            step: "fetching \(left.count) packs", done: 0, total: left.reduce(0) { $0 + $1.size })
-        progress.withLock { $0 = left.count > 1 ? step : nil }
     }
 
     /// Starts a QEMU on the replica's memory that waits for device state.

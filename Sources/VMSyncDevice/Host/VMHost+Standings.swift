@@ -13,6 +13,10 @@ struct StandingNote: Sendable, Codable, Hashable {
     var follows: Bool
     /// How many forks of late work it keeps.
     var forks: Int
+    /// Whether it asks for one pack from what it holds to the head.
+    var wants: Bool?
+    /// Whether it never runs a VM.
+    var isMirror: Bool?
 }
 
 /// What devices tell each other of themselves: how far each has come, and over what link.
@@ -37,8 +41,9 @@ extension VMHost {
     func noteStandings() {
         let newest = record.standings.map(\.told).max() ?? Timestamp(rawValue: 0)
         let following = standings.filter {
-            $0.standing.device != me && $0.note?.follows == true && newest < $0.standing.told + Self.standingAge
+            $0.standing.device != me && $0.note?.follows == true && $0.note?.isMirror != true && newest < $0.standing.told + Self.standingAge
         }
+        answerWishes()
         sync.slowestStandby = following.compactMap { $0.note?.down }.min { $0.goodput < $1.goodput }
     }
 
@@ -48,11 +53,11 @@ extension VMHost {
         let held = replica.record.sequence
         let note = StandingNote(
             words: standing.reason, down: sync.down.link.rounded, follows: sync.decision.step == .checkpoint,
-            forks: forks)
+            forks: forks, wants: asking == nil ? nil : true, isMirror: isMirror ? true : nil)
         let isNews = told?.note != note || told?.held != held
         let isUrgent =
             told?.note.words != note.words || told?.note.follows != note.follows
-            || told?.note.forks != note.forks
+            || told?.note.forks != note.forks || told?.note.wants != note.wants
         guard isNews, told == nil || isUrgent || .now - (told?.at ?? .now) >= Self.standingRest else { return }
         told = (held, note, .now)
         Task { [id, client = environment.client, account, logger, me] in

@@ -117,6 +117,12 @@ package actor VMHost {
     var nextThumbnail = ContinuousClock.now
     /// The packs on the way from the replica to the head, while it catches up.
     var itinerary: [OutlinePack] = []
+    /// That a better way is waited for, and when one was asked for last.
+    var asking: Asking?
+    var asked: ContinuousClock.Instant?
+    /// When packs were merged for a device last.
+    var served: [DeviceID: ContinuousClock.Instant] = [:]
+    var merging: Task<Void, Never>?
     /// Spans that were found to be of no use.
     var detours: Set<PackID> = []
     /// Of the switch for which this device, as source, makes checkpoints early, so that the last one is small.
@@ -252,6 +258,7 @@ package actor VMHost {
 
     /// Why this device can't run the VM as it is now.
     private var obstacle: VMSyncError? {
+        if let mirrorProblem = environment.me.mirrorProblem { return mirrorProblem }
         let savedBy = record.head?.kind == .live ? replica?.record.qemu : nil
         return environment.capabilities.reasonAgainst(description.machine, savedBy: savedBy)
     }

@@ -2,7 +2,7 @@ import Foundation
 import VMSyncCore
 
 /// A checkpoint in the outline of a history.
-package struct OutlineCheckpoint: Hashable, Sendable, Codable {
+package struct OutlineCheckpoint: Hashable, Sendable {
     package let sequence: Sequence
     /// The head that it was committed after.
     package let parent: Sequence
@@ -33,12 +33,6 @@ package struct OutlineCheckpoint: Hashable, Sendable, Codable {
         self.hasThumbnail = hasThumbnail
         self.tag = tag
     }
-
-    enum CodingKeys: String, CodingKey {
-        case sequence, parent, basis, kind, device, created, tag
-        case isForgotten = "forgotten"
-        case hasThumbnail = "thumbnail"
-    }
 }
 
 /// Which pack it is: it leads from one state of a VM to a later one.
@@ -62,7 +56,7 @@ package struct PackID: Hashable, Sendable, Codable, Comparable, CustomStringConv
 }
 
 /// A pack in the outline of a history.
-package struct OutlinePack: Hashable, Sendable, Codable {
+package struct OutlinePack: Hashable, Sendable {
     package let id: PackID
     /// Bytes, as it is stored.
     package let size: UInt64
@@ -74,11 +68,6 @@ package struct OutlinePack: Hashable, Sendable, Codable {
         self.size = size
         self.isSpan = isSpan
     }
-
-    enum CodingKeys: String, CodingKey {
-        case id, size
-        case isSpan = "span"
-    }
 }
 
 extension CheckpointRecord {
@@ -88,7 +77,7 @@ extension CheckpointRecord {
 
 /// All states of a VM and the packs between them, without anything that takes much room.
 /// (docs/protocol/history.md, "States and packs")
-package struct HistoryOutline: Hashable, Sendable, Codable {
+package struct HistoryOutline: Hashable, Sendable {
     /// In rising order.
     package private(set) var checkpoints: [OutlineCheckpoint] = []
     /// In rising order.

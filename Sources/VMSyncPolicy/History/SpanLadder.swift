@@ -10,8 +10,10 @@ package enum SpanLadder {
     /// A block of the highest rung has a million numbers: eleven days of one checkpoint a second.
     package static let rungs = 1...5
 
+    /// Devices that may have asked for a pack to one checkpoint, each from another. (docs/protocol/catch-up.md)
+    private static let wishesMax = 64
     /// Spans that may lead to one checkpoint.
-    package static var spansOfOneEnd: Int { rungs.count }
+    package static var spansOfOneEnd: Int { rungs.count + wishesMax }
 
     static func block(_ sequence: Sequence, _ rung: Int) -> UInt64 {
         var width = width

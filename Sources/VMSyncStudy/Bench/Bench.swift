@@ -23,6 +23,8 @@ package struct Bench: Sendable {
     package var desktop: String?
     /// Pauses that are measured per session of the part "pause".
     package var checkpoints = 120
+    /// Per link and promise.
+    package var switches = 20
     /// The `vmsync` that devices and servers are started with.
     let program: String
     let say: @Sendable (String) -> Void
@@ -81,7 +83,11 @@ package struct Bench: Sendable {
                 ], say: say
             ).run(program: program)
         case .history: report.history = try await HistoryBench(guest: try small, say: say).run(program: program)
-        case .promise: report.promise = try await PromiseBench(guest: try guest, say: say).run(program: program)
+        case .promise:
+            var bench = PromiseBench(guest: try guest, say: say)
+            bench.switches = switches
+            bench.seed = seed
+            report.promise = try await bench.run(program: program)
         }
     }
 }

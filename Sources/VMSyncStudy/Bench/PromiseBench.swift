@@ -25,7 +25,10 @@ package struct PromiseBench: Sendable {
     /// What is done meanwhile, one after the other.
     private static let sessions = ["idle", "office", "web", "video"]
     /// Of work before a switch, in seconds.
-    private static let work = 6.0...14.0
+    private static let work = 4.0...10.0
+    /// What a desktop does after it was booted is sent before the link is slowed down.
+    private static let bootTime = Duration.seconds(60)
+    private static let settlingMax = Duration.seconds(60)
     /// A session goes on until the switch interrupts it.
     private static let sessionTime = Duration.seconds(120)
 
@@ -78,6 +81,7 @@ package struct PromiseBench: Sendable {
         let stage = try await Stage(trial, active: "A", standby: "B")
         try await DesktopSession.waitForDesktop(Desk(trial.paths("A", stage.vm), pages: pages))
         try await trial.waitUntilReady("B")
+        try await Task.sleep(for: Self.bootTime)
         return stage
     }
 
@@ -97,8 +101,9 @@ package struct PromiseBench: Sendable {
         for (index, name) in Self.sessions.enumerated() {
             var session = try DesktopSession.named(name, seed: seed)
             try await session.prepare(on: desk(stage, pages))
+            try await settle(stage)
             for _ in 0..<(switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count) {
-                let moved = try await move(&stage, during: session, pages, &random)
+                let moved = try await move(&stage, during: &session, pages, &random)
                 say("\(shape.name), within \(promise) s, \(name): \(moved.text)")
                 cell.switches.append(moved)
             }
@@ -112,11 +117,20 @@ package struct PromiseBench: Sendable {
         Desk(stage.trial.paths(stage.active, stage.vm), pages: pages)
     }
 
+    /// Waits until what the link couldn't carry at once is saved: boot, a program's start, or a slower link than before.
+    private func settle(_ stage: Stage) async throws {
+        let deadline = ContinuousClock.now + Self.settlingMax
+        while ContinuousClock.now < deadline {
+            if try await stage.trial.vm(stage.active)?.sync?.keepsPromise ?? false { return }
+            try await Task.sleep(for: .seconds(1))
+        }
+    }
+
     private func move(
-        _ stage: inout Stage, during session: DesktopSession, _ pages: PageServer, _ random: inout SessionRandom
+        _ stage: inout Stage, during session: inout DesktopSession, _ pages: PageServer, _ random: inout SessionRandom
     ) async throws -> PromiseBenchReport.Switch {
         let here = desk(stage, pages)
-        let working = Task {
+        let working = Task { [session] in
             var session = session
             try await session.run(on: here, for: Self.sessionTime)
         }
@@ -131,6 +145,7 @@ package struct PromiseBench: Sendable {
         // Its screen is elsewhere now.
         working.cancel()
         _ = await working.result
+        session.follow(to: desk(stage, pages))
         return PromiseBenchReport.Switch(
             session: session.name, seconds: breakdown.totalMilliseconds / 1000,
             penalty_s: breakdown.downtimeMilliseconds / 1000, forecast_s: said?.switchSeconds ?? 0,

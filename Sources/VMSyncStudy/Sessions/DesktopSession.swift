@@ -77,6 +77,9 @@ package struct DesktopSession: Sendable {
         evidence.factsBefore = evidence.facts.count
     }
 
+    /// The VM runs elsewhere now: what the guest tells from here on, it tells there.
+    package mutating func follow(to desk: Desk) { facts = GuestFacts(path: desk.console, earlier: 0) }
+
     /// Works for `time`, or as long as the task takes where that is longer.
     package mutating func run(on desk: Desk, for time: Duration) async throws {
         let script = script
