@@ -40,10 +40,11 @@ package struct Stage: Sendable {
     /// Takes in what the guest has said on the active device so far.
     package mutating func readTape() throws { try tape.append(console(active)) }
 
-    /// Puts aside what the guest has said. To be called while it stands still, before it boots again or goes back to a
-    /// checkpoint.
+    /// Puts aside what the guest has said, on both devices: before it boots again or goes back to a checkpoint, or after it
+    /// was taken over.
     package mutating func beginTapeAnew() throws {
         try readTape()
+        try tape.append(console(standby))
         tape = tape.cut()
     }
 

@@ -110,7 +110,8 @@ struct DevicesCommand: AsyncParsableCommand {
                     let age = Double(Timestamp.now.rawValue - device.lastSeen.rawValue) / 1000
                     return [
                         device.name + (device.isThisOne ? " *" : ""), String(device.id.grouped.prefix(15)),
-                        device.platform + (device.isMirror ? ", mirror" : ""), device.connected ? "connected" : "\(Output.age(max(0, age))) ago",
+                        device.platform + (device.isMirror ? ", mirror" : ""),
+                        device.connected ? "connected" : "\(Output.age(max(0, age))) ago",
                     ]
                 })
         }

@@ -35,7 +35,9 @@ extension EndToEnd {
                     await trial.endDaemon("B", SIGTERM)
                     let start = try #require(try await trial.vm("A")).head
                     _ = try await waitFor("the checkpoints to be made", for: .seconds(300)) {
-                        try await trial.vm("A").flatMap { $0.head.rawValue >= start.rawValue + Self.missed ? true : nil }
+                        try await trial.vm("A").flatMap {
+                            $0.head.rawValue >= start.rawValue + Self.missed ? true : nil
+                        }
                     }
                     // From here on little is added.
                     let set = try await trial.vmsync("A", "policy", "set", Stage.vmName, "--every", "1h")

@@ -79,7 +79,8 @@ extension VMHost {
     func showCatchUp() {
         let plan = planAhead
         guard plan.packs.count > 1 else { return progress.withLock { $0 = nil } }
-        let step = asking == nil ? "fetching \(plan.packsInWords)" : "asking for one pack in place of \(plan.packs.count)"
+        let step =
+            asking == nil ? "fetching \(plan.packsInWords)" : "asking for one pack in place of \(plan.packs.count)"
         progress.withLock {
             $0 = StepProgress(
                 step: step, total: plan.bytes, bytesPerSecond: sync.down.goodput, secondsLeft: plan.seconds)

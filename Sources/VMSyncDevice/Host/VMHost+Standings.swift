@@ -41,7 +41,8 @@ extension VMHost {
     func noteStandings() {
         let newest = record.standings.map(\.told).max() ?? Timestamp(rawValue: 0)
         let following = standings.filter {
-            $0.standing.device != me && $0.note?.follows == true && $0.note?.isMirror != true && newest < $0.standing.told + Self.standingAge
+            $0.standing.device != me && $0.note?.follows == true && $0.note?.isMirror != true
+                && newest < $0.standing.told + Self.standingAge
         }
         answerWishes()
         sync.slowestStandby = following.compactMap { $0.note?.down }.min { $0.goodput < $1.goodput }

@@ -368,10 +368,11 @@ package actor VMHost {
     }
 
     private func close() async {
+        // They come back to this actor, whose thread ends soon.
+        let beside = [spanMaking, merging, thumbnailSending, waking, switchKeeper?.task].compactMap(\.self)
+        for task in beside { task.cancel() }
+        for task in beside { await task.value }
         // Let go of first: that its events end now must not pass for its own end.
-        spanMaking?.cancel()
-        thumbnailSending?.cancel()
-        waking?.cancel()
         let released = machine
         machine = nil
         await released?.release()
