@@ -257,7 +257,18 @@ package struct PruneReport: Sendable, Codable {
 /// `POST /vms/{id}/switches`
 package struct SwitchRequest: Sendable, Codable {
     package let to: DeviceID
-    package init(to: DeviceID) { self.to = to }
+    /// Whether the guest is to be shut down for it; nil is no.
+    package let isCold: Bool?
+
+    package init(to: DeviceID, isCold: Bool = false) {
+        self.to = to
+        self.isCold = isCold ? true : nil
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case to
+        case isCold = "cold"
+    }
 }
 
 /// `POST …/ready`

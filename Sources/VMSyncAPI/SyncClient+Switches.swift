@@ -5,8 +5,8 @@ import VMSyncPolicy
 
 extension SyncClient {
     /// Asks for the VM to move from its holder to `target`.
-    package func requestSwitch(_ vm: VMID, to target: DeviceID) async throws -> SwitchRecord {
-        try await ask(.POST, "/vms/\(vm)/switches", SwitchRequest(to: target))
+    package func requestSwitch(_ vm: VMID, to target: DeviceID, isCold: Bool = false) async throws -> SwitchRecord {
+        try await ask(.POST, "/vms/\(vm)/switches", SwitchRequest(to: target, isCold: isCold))
     }
 
     /// Says what this device, as source or target, has to say of a switch.

@@ -21,13 +21,16 @@ package struct Manifest: Hashable, Sendable, Codable {
     package var definition: MachineDefinition
     /// Version of the QEMU that saved the device state: "7.2.22".
     package var qemu: String
+    /// By what the guest's processor was run: "kvm", "tcg"; nil if its device didn't say.
+    package var accelerator: String?
     package var parentDigest: Hash128
     package var digest: StateDigest
     package var deviceStateBytes: Int
 
     package init(
         vm: VMID, sequence: Sequence, parent: Sequence, epoch: Epoch, device: DeviceID, created: Double, kind: Kind,
-        definition: MachineDefinition, qemu: String, parentDigest: Hash128, digest: StateDigest, deviceStateBytes: Int
+        definition: MachineDefinition, qemu: String, accelerator: String? = nil, parentDigest: Hash128,
+        digest: StateDigest, deviceStateBytes: Int
     ) {
         self.vm = vm
         self.sequence = sequence
@@ -38,6 +41,7 @@ package struct Manifest: Hashable, Sendable, Codable {
         self.kind = kind
         self.definition = definition
         self.qemu = qemu
+        self.accelerator = accelerator
         self.parentDigest = parentDigest
         self.digest = digest
         self.deviceStateBytes = deviceStateBytes
@@ -52,7 +56,7 @@ package struct Manifest: Hashable, Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case vm, sequence, parent, epoch, device, created, kind, definition, qemu, digest
+        case vm, sequence, parent, epoch, device, created, kind, definition, qemu, accelerator, digest
         case parentDigest = "parent_digest"
         case deviceStateBytes = "device_state_bytes"
     }

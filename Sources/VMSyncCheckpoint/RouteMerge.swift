@@ -59,6 +59,7 @@ package final class RouteMerge {
         var manifest = manifest
         (manifest.kind, manifest.digest) = (last.kind, last.digest)
         (manifest.deviceStateBytes, manifest.qemu) = (last.deviceStateBytes, last.qemu)
+        manifest.accelerator = last.accelerator
         if diskOnly, last.kind == .live {
             content.values = content.values.filter { $0.key.space != .memory }
             content.clearsMemory = true

@@ -14,11 +14,11 @@ extension Daemon {
     /// stays where it is.
     /// - Throws: `leaseHeld` if another switch runs; what source or target gave as reason.
     nonisolated func move(
-        _ host: VMHost, to target: DeviceStatus, progress: @escaping ProgressHandler
+        _ host: VMHost, to target: DeviceStatus, isCold: Bool = false, progress: @escaping ProgressHandler
     ) async throws -> SwitchRecord {
-        let requested = try await client.requestSwitch(host.id, to: target.id)
+        let requested = try await client.requestSwitch(host.id, to: target.id, isCold: isCold)
         do {
-            return try await watch(requested, of: host, to: target, progress)
+            return try await watch(requested, of: host, to: target, isCold: isCold, progress)
         } catch is CancellationError {
             await cancel(requested, of: host)
             throw VMSyncError(.cancelled, "the switch to \(target.name) was interrupted", hint: "vmsync status")
@@ -38,7 +38,8 @@ extension Daemon {
     }
 
     private nonisolated func watch(
-        _ requested: SwitchRecord, of host: VMHost, to target: DeviceStatus, _ progress: @escaping ProgressHandler
+        _ requested: SwitchRecord, of host: VMHost, to target: DeviceStatus, isCold: Bool,
+        _ progress: @escaping ProgressHandler
     ) async throws -> SwitchRecord {
         progress(StepProgress(step: "\(target.name) is getting ready"))
         var known = requested
@@ -57,7 +58,8 @@ extension Daemon {
                 }
                 switch current.state {
                 case .requested: break
-                case .ready: progress(StepProgress(step: "moving the VM"))
+                case .ready:
+                    progress(StepProgress(step: isCold ? "waiting for the guest to shut down" : "moving the VM"))
                 case .moved: progress(StepProgress(step: "starting it on \(target.name)"))
                 case .done: return current
                 case .refused, .failed, .expired:

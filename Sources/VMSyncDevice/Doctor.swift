@@ -11,8 +11,25 @@ import VMSyncMachine
 
 /// What this device can do, and what to do about the rest.
 extension Daemon {
-    package func doctor() async -> [Finding] {
-        emulators + [memory, disk, await tracking(), await server]
+    package func doctor() async -> DoctorReport {
+        let findings = emulators + [memory, disk, await tracking(), await server]
+        // What is known of the devices may be old.
+        _ = try? await listDevices()
+        var fits: [Fit] = []
+        for host in hosts.values.sorted(by: { $0.name < $1.name }) {
+            let saver = await host.saver
+            fits += profiles.map { $0.fit(of: host.description.machine, savedBy: saver, calling: host.name) }
+        }
+        return DoctorReport(findings: findings, fits: fits)
+    }
+
+    /// Of all devices, by their names; of this one as it is now.
+    private var profiles: [DeviceProfile] {
+        devices.map { record in
+            record.id == environment.me.id
+                ? DeviceProfile(of: environment.me, capabilities: environment.capabilities)
+                : DeviceProfile.read(record, account)
+        }.sorted { $0.name < $1.name }
     }
 
     private var emulators: [Finding] {
@@ -74,5 +91,19 @@ extension Daemon {
                     hint: VMSyncError(error).hint ?? "vmsync server run")
             }
         }
+    }
+}
+
+extension DeviceProfile {
+    /// Whether a VM moves to the device.
+    /// - Parameter saver: what saved its last state; nil if it is off.
+    fileprivate func fit(of machine: MachineDefinition, savedBy saver: Saver?, calling vm: String) -> Fit {
+        if isMirror ?? false { return Fit(vm: vm, device: name, .no, reason: "it is a mirror") }
+        guard let capabilities else { return Fit(vm: vm, device: name, .unknown) }
+        guard let problem = capabilities.reasonAgainst(machine, savedBy: saver) else {
+            return Fit(vm: vm, device: name, .live)
+        }
+        let boots = capabilities.reasonAgainst(machine, savedBy: nil) == nil
+        return Fit(vm: vm, device: name, boots ? .cold : .no, reason: problem.message)
     }
 }

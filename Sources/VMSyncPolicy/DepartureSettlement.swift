@@ -37,6 +37,7 @@ extension Tenure.Departure {
             return isShutDown ? .sealOff : .goOn
         }
         guard let lastSwitch, lastSwitch.id == id, lastSwitch.state == .ready else { return .goOn }
-        return isSealed ? .commitAgain : .failThenGoOn(id)
+        if isSealed { return .commitAgain }
+        return isShutDown ? .sealOff : .failThenGoOn(id)
     }
 }

@@ -35,6 +35,17 @@ package struct DeviceSituation: Sendable {
         }
     }
 
+    /// How far a guest is that is to shut down for a cold switch.
+    package enum Shutdown: Sendable, Equatable {
+        case notAsked
+        case asked
+        /// It was asked long ago, and doesn't.
+        case overdue
+
+        /// What a desktop's programs may take to end, and its services.
+        package static let max = Duration.seconds(180)
+    }
+
     package var me: DeviceID
     /// Nil until the server was heard.
     package var server: Server?
@@ -62,6 +73,10 @@ package struct DeviceSituation: Sendable {
     package var capProblem: VMSyncError?
     /// Of a switch from here: what should come next.
     package var approach: SwitchApproach.Step
+    /// Of a cold switch from here: how far the guest's shutdown has come.
+    package var shutdown = Shutdown.notAsked
+    /// Why this device can't even boot the VM, if so.
+    package var coldObstacle: VMSyncError?
     /// Whether the user asked for the VM to run here.
     package var startWanted: Bool
     /// Why this device can't run the VM, if so.
@@ -110,13 +125,15 @@ package enum DeviceAction: Sendable, Equatable {
     case checkpoint
     /// Make a checkpoint and keep it here, merged with what waits already.
     case keep
+    /// Press the guest's power button, for a cold switch.
+    case shutDownGuest(SwitchID)
     /// The guest has shut down: seal what its disks hold and give the lease back.
     case sealOff
     /// Pause, make the last checkpoint, and move the lease with its commit.
     case handOver(SwitchID)
     /// Find out whether the lease has moved, and go on accordingly.
     case settleDeparture
-    /// This device can't send what the switch would take.
+    /// This device can't do what the switch takes.
     case declineHandOver(SwitchID, Reason)
     /// The VM that is to move has crashed here: there is nothing to hand over.
     case failHandOver(SwitchID)
@@ -185,7 +202,13 @@ extension DeviceSituation {
         if let pending = server.pendingSwitch, pending.isArriving(at: me) {
             return .confirmArrival(pending.id)
         }
-        if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {
+        if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready, pending.isCold {
+            switch shutdown {
+            case .notAsked: return .shutDownGuest(pending.id)
+            case .asked: break
+            case .overdue: return .declineHandOver(pending.id, Reason(Self.noShutdown))
+            }
+        } else if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready {
             switch approach {
             case .lastCheckpoint: return .handOver(pending.id)
             case .anotherRound: return .checkpoint
@@ -197,6 +220,10 @@ extension DeviceSituation {
         return isHeldBack ? .keep : .checkpoint
     }
 
+    private static let noShutdown = VMSyncError(
+        .timeout, "the guest doesn't shut down",
+        hint: "shut it down there yourself, or: vmsync stop NAME --force; then start it here")
+
     private func asStandby(_ server: Server) -> DeviceAction {
         if machine == .running || machine == .shutDown { return .stepDown }
         // Commits are accepted in order and only from the holder: what wasn't accepted by now never will be.
@@ -205,6 +232,10 @@ extension DeviceSituation {
         if let step = catchUp(server) {
             let isFetch = step == .applyNext || step == .fetchBase
             return isFetch && isHeldBack ? .wait : step
+        }
+        // It boots there: no QEMU has to wait for a state.
+        if let pending = server.pendingSwitch, pending.isCold, pending.to == me, pending.state == .requested {
+            return .announceReady(pending.id)
         }
         let isAwaited = server.head > .base && server.headKind == .live
         if machine == .none || machine == .died { return isAwaited && obstacle == nil ? .prepare : .wait }
@@ -216,8 +247,8 @@ extension DeviceSituation {
     }
 
     private func refusal(_ server: Server) -> DeviceAction? {
-        guard let reason = obstacle ?? capProblem, let pending = server.pendingSwitch, pending.to == me,
-            pending.state == .requested
+        guard let pending = server.pendingSwitch, pending.to == me, pending.state == .requested,
+            let reason = (pending.isCold ? coldObstacle : obstacle) ?? capProblem
         else { return nil }
         return .refuse(pending.id, Reason(reason))
     }

@@ -34,7 +34,6 @@ extension LeaseState {
         let hasArrived = lastSwitch?.isArriving(at: device) ?? false
         try dispose(offer.then, at: now)
         if hasArrived { endSwitch(.done) }
-        if lastSwitch?.isLeaving(device) ?? false { lastSwitch?.touched = now }
         let record = offer.accepted(from: device, at: now)
         head = record
         release = nil

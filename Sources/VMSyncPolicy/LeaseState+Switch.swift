@@ -17,9 +17,10 @@ package enum SwitchAnswer: Hashable, Sendable {
 
 extension LeaseState {
     /// Opens a switch from the holder to `target`.
+    /// - Parameter isCold: whether the guest is to be shut down for it.
     /// - Throws: `wrongState` if nobody is active or the target is; `leaseHeld` if another switch is open.
     package mutating func requestSwitch(
-        _ id: SwitchID, to target: DeviceID, at now: Timestamp
+        _ id: SwitchID, to target: DeviceID, isCold: Bool = false, at now: Timestamp
     ) throws(VMSyncError) -> SwitchRecord {
         guard let holder else {
             throw VMSyncError(.wrongState, "the VM runs nowhere (\(standing))", hint: "vmsync start")
@@ -30,7 +31,7 @@ extension LeaseState {
                 .leaseHeld, "switch \(open.id) from \(open.from) to \(open.to) is \(open.state.rawValue)",
                 hint: "wait for it; it ends \(SwitchRecord.openMax) after nothing more is heard of it")
         }
-        let record = SwitchRecord(id: id, vm: vm, from: holder, to: target, created: now)
+        let record = SwitchRecord(id: id, vm: vm, from: holder, to: target, isCold: isCold, created: now)
         lastSwitch = record
         return record
     }
@@ -61,7 +62,8 @@ extension LeaseState {
         case .report(let steps):
             try record.merge(steps, allowed: isSource || isTarget)
         }
-        record.touched = now
+        // A source that is well must not keep a switch open whose target says nothing.
+        if isTarget || record.state != .requested { record.touched = now }
         lastSwitch = record
         return record
     }

@@ -34,7 +34,7 @@ package struct SwitchApproach: Sendable, Equatable {
     package static func following(
         _ current: SwitchApproach?, _ pending: SwitchRecord?, from device: DeviceID
     ) -> SwitchApproach? {
-        guard let pending, pending.isLeaving(device) else { return nil }
+        guard let pending, pending.isLeaving(device), !pending.isCold else { return nil }
         var approach = current?.id == pending.id ? current : nil
         if approach == nil { approach = SwitchApproach(pending.id) }
         if let held = pending.held { approach?.noteTarget(holds: held) }

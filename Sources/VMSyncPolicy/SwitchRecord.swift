@@ -41,8 +41,10 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
     package internal(set) var state: SwitchState
     /// Why it was refused or failed: an encrypted `Reason`, if a device has said so.
     package internal(set) var reason: Data?
+    /// Whether the guest is shut down, and boots at the target: for devices between which it can't move while it runs.
+    package let isCold: Bool
     package let created: Timestamp
-    /// When source or target last said anything of it, or the source saved a checkpoint.
+    /// When its target last said anything of it, or, from when that is ready, its source.
     package internal(set) var touched: Timestamp
     /// The newest checkpoint that the target has said to hold.
     package internal(set) var held: Sequence?
@@ -57,15 +59,21 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
     /// How many steps a record keeps: more than any switch has, few enough to send with every event.
     package static let stepCountMax = 64
 
-    init(id: SwitchID, vm: VMID, from: DeviceID, to: DeviceID, created: Timestamp) {
+    init(id: SwitchID, vm: VMID, from: DeviceID, to: DeviceID, isCold: Bool = false, created: Timestamp) {
         self.id = id
         self.vm = vm
         self.from = from
         self.to = to
+        self.isCold = isCold
         self.state = .requested
         self.created = created
         touched = created
         self.steps = [:]
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case id, vm, from, to, state, reason, created, touched, held, steps
+        case isCold = "cold"
     }
 
     /// Whether it has given the VM to `device`, and the device hasn't said yet that the VM runs there.

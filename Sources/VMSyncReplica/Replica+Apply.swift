@@ -206,7 +206,7 @@ extension Replica {
         try Fault.point("apply-unrecorded")
         record = ReplicaRecord(
             vm: record.vm, sequence: manifest.sequence, kind: manifest.kind, digest: digest, qemu: manifest.qemu,
-            bootID: record.bootID, applying: nil, damage: nil)
+            accelerator: manifest.accelerator, bootID: record.bootID, applying: nil, damage: nil)
         try saveRecord()
         removeOldDeviceStates()
     }

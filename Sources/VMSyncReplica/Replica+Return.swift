@@ -20,6 +20,7 @@ extension Replica {
             Manifest(
                 vm: record.vm, sequence: sequence, parent: record.sequence, epoch: header.epoch, device: header.device,
                 created: header.created, kind: record.kind, definition: definition, qemu: record.qemu ?? header.qemu,
+                accelerator: record.accelerator,
                 parentDigest: record.digest.combined, digest: record.digest, deviceStateBytes: state.count))
     }
 }

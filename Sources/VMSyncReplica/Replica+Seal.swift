@@ -18,13 +18,18 @@ package struct CheckpointHeader: Sendable {
     /// Seconds since 1970.
     package var created: Double
     package var qemu: String
+    /// By what the guest's processor is run.
+    package var accelerator: String?
 
-    package init(kind: Manifest.Kind, epoch: Epoch, device: DeviceID, created: Double, qemu: String) {
+    package init(
+        kind: Manifest.Kind, epoch: Epoch, device: DeviceID, created: Double, qemu: String, accelerator: String? = nil
+    ) {
         self.kind = kind
         self.epoch = epoch
         self.device = device
         self.created = created
         self.qemu = qemu
+        self.accelerator = accelerator
     }
 }
 
@@ -147,7 +152,7 @@ extension Replica {
                 units: changes.reduce(0) { $0 + $1.indices.count }, created: header.created),
             record: ReplicaRecord(
                 vm: record.vm, sequence: sequence, kind: header.kind, digest: digest, qemu: header.qemu,
-                bootID: record.bootID, applying: nil, damage: nil),
+                accelerator: header.accelerator, bootID: record.bootID, applying: nil, damage: nil),
             parent: record.digest.combined, upTo: capture.frozen.map(\.upTo))
         if header.kind == .off { try file.sync() }
         try AtomicFile.write(note, to: draft + "/seal.json", durable: header.kind == .off)
@@ -160,7 +165,7 @@ extension Replica {
         Manifest(
             vm: record.vm, sequence: sequence, parent: record.sequence, epoch: header.epoch, device: header.device,
             created: header.created, kind: header.kind, definition: definition, qemu: header.qemu,
-            parentDigest: record.digest.combined, digest: digest,
+            accelerator: header.accelerator, parentDigest: record.digest.combined, digest: digest,
             deviceStateBytes: header.kind == .live ? deviceStateBytes : 0)
     }
 

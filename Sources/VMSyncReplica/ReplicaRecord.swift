@@ -9,6 +9,8 @@ package struct ReplicaRecord: Sendable, Codable, Hashable {
     package var digest: StateDigest
     /// Version of the QEMU that saved the device state; nil at the base.
     package var qemu: String?
+    /// By what its guest's processor was run; nil at the base, or if that isn't known.
+    package var accelerator: String?
     /// The boot of the host under which it was written: RAM and what wasn't flushed are gone under another.
     package var bootID: String
     /// The pack that is being applied. If the daemon dies meanwhile, it is applied again: that changes nothing where it
@@ -19,6 +21,8 @@ package struct ReplicaRecord: Sendable, Codable, Hashable {
 
     /// After a reboot: up to here what was sealed before it waits in the outbox, though the replica began again at the base.
     package var outboxEnd: Sequence?
+
+    package var saver: Saver? { qemu.map { Saver(qemu: $0, accelerator: accelerator) } }
 
     /// The damage of a replica that was on its way back to the base; the next daemon goes on.
     static let beingReset = "it is being reset"

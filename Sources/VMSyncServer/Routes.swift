@@ -96,7 +96,8 @@ struct Routes {
         group.post { request, context in
             let message = try await request.message(SwitchRequest.self)
             return try json(
-                try await service.requestSwitch(context.named("vm"), to: message.to, by: context.caller()))
+                try await service.requestSwitch(
+                    context.named("vm"), to: message.to, isCold: message.isCold ?? false, by: context.caller()))
         }
         answer(group, "ready") { .ready(at: try await $0.message(ReadyReport.self).sequence) }
         answer(group, "refuse") { .refuse(try await $0.message(ReasonReport.self).reason) }

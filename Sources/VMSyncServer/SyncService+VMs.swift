@@ -109,12 +109,14 @@ extension SyncService {
         }
     }
 
-    func requestSwitch(_ vm: VMID, to target: DeviceID, by caller: Caller) async throws -> SwitchRecord {
+    func requestSwitch(
+        _ vm: VMID, to target: DeviceID, isCold: Bool, by caller: Caller
+    ) async throws -> SwitchRecord {
         guard try await metadata.devices(of: caller.account).contains(where: { $0.id == target }) else {
             throw VMSyncError(.notFound, "there is no device \(target)", hint: "vmsync devices")
         }
         return try await change(vm, by: caller) { lease, context in
-            try lease.requestSwitch(.random(), to: target, at: context.now)
+            try lease.requestSwitch(.random(), to: target, isCold: isCold, at: context.now)
         }
     }
 

@@ -24,7 +24,7 @@ enum Request {
     case acquire(force: Bool)
     /// Gives the lease back; with `word` if others need to know that it did not run the VM.
     case release(epoch: UInt64, word: Bool)
-    case requestSwitch(to: Int)
+    case requestSwitch(to: Int, isCold: Bool)
     case ready(Int32, at: Sequence)
     case refuse(Int32)
     case fail(Int32)

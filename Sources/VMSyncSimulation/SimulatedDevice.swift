@@ -126,6 +126,8 @@ struct Daemon {
     /// How many of `requests` were begun, from the first on.
     var begun = 0
     var approach: SwitchApproach?
+    /// For which the guest was asked to shut down, and when.
+    var coldSwitch: (id: SwitchID, asked: Int)?
     var forcedEpoch: Epoch?
     var awaited = Awaited.nothing
     /// When the checkpoint that is being sent was begun.

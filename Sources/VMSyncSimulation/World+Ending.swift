@@ -96,7 +96,7 @@ extension World {
         guard asksNow else { return }
         // What was asked for before the calm may be done, or reach the server, only now.
         if ending.looks > 1, runningDevice == nil { return enter(.starting) }
-        askForSwitch(to: ending.target)
+        askForSwitch(to: ending.target, isCold: false)
     }
 
     private mutating func suspendCalmly() throws(Violation) {

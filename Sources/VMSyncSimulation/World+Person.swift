@@ -9,7 +9,8 @@ extension World {
         if device == runningDevice { device = (device + 1) % devices.count }
         if runningDevice == nil, random.half() { request(.start(force: false), of: server.holderIndex() ?? device) }
         switch random.below(16) {
-        case 0...5: askForSwitch(to: device)
+        case 0...4: askForSwitch(to: device, isCold: false)
+        case 5: askForSwitch(to: device, isCold: random.half())
         case 6: request(.suspend, of: runningDevice ?? device)
         case 7: shutDownFromWithin(runningDevice ?? device)
         case 8: request(.shutDown, of: runningDevice ?? device)
@@ -23,10 +24,10 @@ extension World {
     var runningDevice: Int? { devices.firstIndex { $0.qemu == .running } }
 
     /// `vmsync switch`, typed on any device that has a server.
-    mutating func askForSwitch(to target: Int) {
+    mutating func askForSwitch(to target: Int, isCold: Bool) {
         guard devices[target].isDaemonUp else { return }
-        note("person: switch to \(target)")
-        tell(.requestSwitch(to: target), from: target)
+        note("person: switch to \(target)\(isCold ? ", cold" : "")")
+        tell(.requestSwitch(to: target, isCold: isCold), from: target)
     }
 
     /// Shut down in the guest's own menu, which needs no daemon.

@@ -49,9 +49,9 @@ extension World {
         case .release(let epoch, let word):
             let said = word ? ReleaseWord(device: device, after: server.head).data : nil
             try lease.release(by: name, epoch: Epoch(rawValue: epoch), word: said)
-        case .requestSwitch(let target):
+        case .requestSwitch(let target, let isCold):
             let id = Names.switchID(server.switchesRequested)
-            _ = try lease.requestSwitch(id, to: Names.devices[target], at: serverTime)
+            _ = try lease.requestSwitch(id, to: Names.devices[target], isCold: isCold, at: serverTime)
             server.switchesRequested += 1
         case .ready(let id, let held): try note(.ready(at: held), to: id, by: name, in: &lease)
         case .refuse(let id): try note(.refuse(.init()), to: id, by: name, in: &lease)

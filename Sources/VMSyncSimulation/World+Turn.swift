@@ -147,6 +147,10 @@ extension World {
             approach: devices[device].daemon.approach?.next ?? .lastCheckpoint,
             startWanted: devices[device].daemon.requests.contains { $0.isStart }, obstacle: nil)
         situation.isFenced = devices[device].daemon.isDiverged
+        if let cold = devices[device].daemon.coldSwitch, cold.id == devices[device].daemon.record?.pendingSwitch?.id {
+            let isLong = .milliseconds(now - cold.asked) >= DeviceSituation.Shutdown.max
+            situation.shutdown = isLong ? .overdue : .asked
+        }
         return situation
     }
 
@@ -160,6 +164,10 @@ extension World {
         case .upload: try upload(device)
         case .checkpoint: try sendCheckpoint(device)
         case .keep: try keepCheckpoint(device)
+        case .shutDownGuest(let id):
+            devices[device].daemon.coldSwitch = (id, now)
+            // Some guests ask their person first, who isn't there.
+            if random.below(4) > 0 { shutDownGuest(device) }
         case .sealOff: try sealOff(device)
         case .handOver(let id): try depart(device, then: .move(id))
         case .settleDeparture: try settleDeparture(device)

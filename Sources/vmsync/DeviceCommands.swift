@@ -13,18 +13,42 @@ struct DoctorCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
-        let findings = try await common.withDaemon { try await $0.get(ControlPath.doctor, as: [Finding].self) }
+        let report = try await common.withDaemon { try await $0.get(ControlPath.doctor, as: DoctorReport.self) }
         if common.json {
-            try Output.json(findings)
+            try Output.json(report)
         } else {
-            for finding in findings {
-                Output.line(
-                    "\(finding.verdict.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0))"
-                        + " \(finding.subject): \(finding.detail)")
-                if let hint = finding.hint { Output.line("         next: \(hint)") }
-            }
+            show(report.findings)
+            show(report.fits)
         }
-        if findings.contains(where: { $0.verdict == .bad }) { throw ExitCode(1) }
+        if report.findings.contains(where: { $0.verdict == .bad }) { throw ExitCode(1) }
+    }
+
+    private func show(_ findings: [Finding]) {
+        for finding in findings {
+            Output.line(
+                "\(finding.verdict.rawValue.padding(toLength: 8, withPad: " ", startingAt: 0))"
+                    + " \(finding.subject): \(finding.detail)")
+            if let hint = finding.hint { Output.line("         next: \(hint)") }
+        }
+    }
+
+    /// The matrix: a line for each VM, a column for each device.
+    private func show(_ fits: [Fit]) {
+        let vms = Array(Set(fits.map(\.vm))).sorted()
+        let devices = Array(Set(fits.map(\.device))).sorted()
+        guard !vms.isEmpty else { return }
+        Output.line("\nWhere each VM can run (live: it moves there running; cold: vmsync switch --cold):")
+        Output.table(
+            ["VM"] + devices,
+            vms.map { vm in
+                [vm]
+                    + devices.map { device in
+                        fits.first { $0.vm == vm && $0.device == device }?.verdict.rawValue ?? "-"
+                    }
+            })
+        for fit in fits {
+            if let reason = fit.reason { Output.line("  \(fit.vm) on \(fit.device): \(reason)") }
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VMSyncAPI
 import VMSyncCore
@@ -47,7 +48,8 @@ extension EndToEnd {
         }
 
         /// What makes B unable to run the VM, and the word that must be said.
-        static let obstacles = [("report-qemu-version:6.2.0", "6.2.0"), ("hide-cpu-model:Nehalem", "Nehalem")]
+        static let otherRelease = "report-qemu-version:6.2.0"
+        static let obstacles = [(otherRelease, "6.2.0"), ("hide-cpu-model:Nehalem", "Nehalem")]
 
         @Test func anUnlikeTargetRefusesBeforeTheSourcePauses() async throws {
             try await World.withGuest { stage in
@@ -71,6 +73,33 @@ extension EndToEnd {
                 _ = try await stage.move()
                 try await stage.waitForGuest(counts: 3)
                 #expect(try await stage.losses() == [])
+            }
+        }
+
+        @Test func anUnlikeTargetTakesTheVMCold() async throws {
+            try await World.withGuest { stage in
+                let trial = stage.trial
+                try await trial.restart("B", fault: Self.otherRelease)
+                let refused = try await trial.vmsync("B", "switch", "work", "--json")
+                #expect(try reason(refused).hint?.contains("--cold") == true)
+                let matrix = try await trial.vmsync("A", "doctor", "--json")
+                let report = try JSONDecoder().decode(DoctorReport.self, from: Data(matrix.output.utf8))
+                #expect(report.fits.map(\.verdict) == [.live, .cold], "\(report.fits)")
+                try stage.readTape()
+                let before = stage.tape.witness
+                let moved = try await trial.vmsync("B", "switch", "work", "--cold")
+                #expect(moved.code == 0, "\(moved.errors)")
+                try stage.turn()
+                // It was shut down in good order, and has booted: its memory is new, its disk is not.
+                try stage.beginTapeAnew()
+                _ = try await waitFor("the guest to boot on B", for: .seconds(60)) {
+                    var seen = ConsoleTape()
+                    try seen.append(trial.paths("B", stage.vm).consoleLog)
+                    return seen.witness.count > 5 && seen.witness.nonces != before.nonces ? true : nil
+                }
+                #expect(try await trial.state("A").holder == trial.state("B").holder)
+                let disk = try await stage.powerOffAndCheckDisk()
+                #expect(disk.isClean && before.synced.subtracting(disk.logged).isEmpty)
             }
         }
 
@@ -116,7 +145,9 @@ extension EndToEnd {
                     try await trial.startDaemon(device, interval: 0.5, environment: ["VMSYNC_RAMWATCH": "/nonexistent"])
                 }
                 try await trial.waitUntilReady("B")
-                let findings = try await trial.control("B") { try await $0.get(ControlPath.doctor, as: [Finding].self) }
+                let findings = try await trial.control("B") {
+                    try await $0.get(ControlPath.doctor, as: DoctorReport.self).findings
+                }
                 let tracking = try #require(findings.first { $0.subject == "memory tracking" })
                 #expect(tracking.verdict == .warning)
                 #expect(tracking.detail.contains("compare"))

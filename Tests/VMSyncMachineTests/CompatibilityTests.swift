@@ -13,8 +13,10 @@ struct CompatibilityTests {
         ], memory: 1 << 30)
 
     private func reason(
-        _ definition: MachineDefinition = .sample(), savedBy version: String? = "7.2.9"
-    ) -> VMSyncError? { host.reasonAgainst(definition, savedBy: version) }
+        _ definition: MachineDefinition = .sample(), savedBy version: String? = "7.2.9", by accelerator: String? = nil
+    ) -> VMSyncError? {
+        host.reasonAgainst(definition, savedBy: version.map { Saver(qemu: $0, accelerator: accelerator) })
+    }
 
     @Test("nothing stands against a VM that fits")
     func fits() {
@@ -45,6 +47,15 @@ struct CompatibilityTests {
         let error = try #require(reason(savedBy: saved))
         #expect(error.code == .incompatible)
         #expect(error.message.contains("7.2.22"))
+    }
+
+    @Test("another accelerator, unless the VM is off")
+    func accelerator() throws {
+        #expect(reason(by: "tcg") == nil)
+        let error = try #require(reason(by: "kvm"))
+        #expect(error.code == .incompatible && error.message.contains("kvm") && error.message.contains("tcg"))
+        #expect(error.hint?.contains("--cold") == true)
+        #expect(reason(savedBy: nil, by: "kvm") == nil)
     }
 
     @Test("more memory than the device has")

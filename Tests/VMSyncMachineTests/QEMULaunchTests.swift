@@ -49,7 +49,7 @@ struct QEMULaunchTests {
                 let emulator = try #require(host.emulators[architecture.rawValue])
                 #expect(emulator.machines.contains(architecture.machineType))
                 #expect(emulator.cpuModels.contains(architecture.cpuModel))
-                #expect(host.reasonAgainst(.sample(architecture), savedBy: emulator.version) == nil)
+                #expect(host.reasonAgainst(.sample(architecture), savedBy: Saver(qemu: emulator.version)) == nil)
             }
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
         }

@@ -28,11 +28,13 @@ struct DevicePlanTests {
     }
 
     /// A switch from one device to the other that has come as far as `state`.
-    private func pending(from: DeviceID, to: DeviceID, _ state: SwitchState) throws -> SwitchRecord {
+    private func pending(
+        from: DeviceID, to: DeviceID, _ state: SwitchState, isCold: Bool = false
+    ) throws -> SwitchRecord {
         let now = Timestamp(rawValue: 0)
         var lease = LeaseState(vm: .random(), epoch: Epoch(rawValue: 3), holder: from)
         let id = SwitchID.random()
-        _ = try lease.requestSwitch(id, to: to, at: now)
+        _ = try lease.requestSwitch(id, to: to, isCold: isCold, at: now)
         if state == .ready || state == .moved { _ = try lease.answer(.ready(at: .base), to: id, by: to, at: now) }
         if state == .moved {
             _ = try lease.commit(
@@ -51,6 +53,55 @@ struct DevicePlanTests {
             situation.checkpointIsDue = true
             situation.server = nil
             #expect(situation.nextAction == .wait)
+        }
+    }
+
+    // MARK: Cold switches
+
+    @Test func forAColdSwitchTheGuestIsShutDownOnceItsTargetIsReady() throws {
+        var situation = active()
+        situation.server?.pendingSwitch = try pending(from: me, to: other, .requested, isCold: true)
+        #expect(situation.nextAction == .wait)
+        let ready = try pending(from: me, to: other, .ready, isCold: true)
+        situation.server?.pendingSwitch = ready
+        #expect(situation.nextAction == .shutDownGuest(ready.id))
+        situation.shutdown = .asked
+        #expect(situation.nextAction == .wait)
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .checkpoint, "it is saved as ever until then")
+        situation.machine = .shutDown
+        #expect(situation.nextAction == .sealOff)
+    }
+
+    @Test func aGuestThatDoesNotShutDownStaysWhereItIs() throws {
+        var situation = active()
+        let ready = try pending(from: me, to: other, .ready, isCold: true)
+        situation.server?.pendingSwitch = ready
+        situation.shutdown = .overdue
+        guard case .declineHandOver(let id, let reason) = situation.nextAction else {
+            Issue.record("it is waited for without end")
+            return
+        }
+        #expect(id == ready.id && reason.code == .timeout)
+    }
+
+    @Test func aTargetThatCanOnlyBootTheVMTakesItCold() throws {
+        var situation = following()
+        situation.machine = .none
+        situation.obstacle = VMSyncError(.incompatible, "another QEMU")
+        let warm = try pending(from: other, to: me, .requested)
+        situation.server?.pendingSwitch = warm
+        guard case .refuse(warm.id, _) = situation.nextAction else {
+            Issue.record("a running guest can't move here")
+            return
+        }
+        let cold = try pending(from: other, to: me, .requested, isCold: true)
+        situation.server?.pendingSwitch = cold
+        #expect(situation.nextAction == .announceReady(cold.id))
+        situation.coldObstacle = VMSyncError(.incompatible, "no such machine")
+        guard case .refuse(cold.id, _) = situation.nextAction else {
+            Issue.record("it can't even boot here")
+            return
         }
     }
 

@@ -107,12 +107,34 @@ import VMSyncPolicy
         _ = try lease.state.answer(.report([:]), to: id, by: lease.desktop, at: late)
         lease.state.settle(at: lease.noon + SwitchRecord.openMax)
         #expect(lease.state.lastSwitch?.state == .requested)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: late)
         let later = late + .seconds(50)
-        _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: later)
+        _ = try lease.state.answer(.report([:]), to: id, by: lease.laptop, at: later)
         lease.state.settle(at: late + SwitchRecord.openMax)
-        #expect(lease.state.lastSwitch?.state == .requested)
+        #expect(lease.state.lastSwitch?.state == .ready)
         lease.state.settle(at: later + SwitchRecord.openMax)
         #expect(lease.state.lastSwitch?.state == .expired)
+    }
+
+    @Test func aSourceThatIsWellDoesNotKeepASwitchToADeadTargetOpen() throws {
+        var (lease, id) = try Self.requested()
+        let late = lease.noon + .seconds(50)
+        _ = try lease.state.answer(.report([:]), to: id, by: lease.laptop, at: late)
+        _ = try lease.state.commit(lease.offer(1), by: lease.laptop, known: nil, at: late)
+        lease.state.settle(at: lease.noon + SwitchRecord.openMax)
+        #expect(lease.state.lastSwitch?.state == .expired)
+    }
+
+    @Test func theLastCheckpointOfAColdSwitchMovesTheLease() throws {
+        var lease = try LeaseFixture.active()
+        let id = SwitchID.random()
+        let asked = try lease.state.requestSwitch(id, to: lease.desktop, isCold: true, at: lease.noon)
+        #expect(asked.isCold)
+        _ = try lease.state.answer(.ready(at: .base), to: id, by: lease.desktop, at: lease.noon)
+        _ = try lease.state.commit(
+            lease.offer(1, kind: .off, then: .move(id)), by: lease.laptop, known: nil, at: lease.noon)
+        #expect(lease.state.holder == lease.desktop)
+        #expect(lease.state.lastSwitch?.isArriving(at: lease.desktop) == true)
     }
 
     @Test func anUnmovedSwitchExpiresAfterSixtySecondsAndBarsNothing() throws {

@@ -203,7 +203,18 @@ package struct StopRequest: Sendable, Codable {
 package struct SwitchOrder: Sendable, Codable {
     /// Name of the device; nil is the one that is asked.
     package var to: String?
-    package init(to: String?) { self.to = to }
+    /// Whether to shut the guest down for it.
+    package var isCold: Bool?
+
+    package init(to: String?, isCold: Bool? = nil) {
+        self.to = to
+        self.isCold = isCold
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case to
+        case isCold = "cold"
+    }
 }
 
 /// `POST /vms/NAME/verify`: the digest of what is really there, read from the first byte to the last.
@@ -235,25 +246,4 @@ package struct ControlLine: Sendable, Codable {
 /// A result that says no more than that it worked.
 package struct Done: Sendable, Codable {
     package init() {}
-}
-
-/// `GET /doctor`: what this device can do, one finding a line.
-package struct Finding: Sendable, Codable {
-    package enum Verdict: String, Sendable, Codable {
-        case good = "ok"
-        case warning
-        case bad = "problem"
-    }
-
-    package var subject: String
-    package var verdict: Verdict
-    package var detail: String
-    package var hint: String?
-
-    package init(_ subject: String, _ verdict: Verdict, _ detail: String, hint: String? = nil) {
-        self.subject = subject
-        self.verdict = verdict
-        self.detail = detail
-        self.hint = hint
-    }
 }

@@ -131,7 +131,7 @@ struct ControlServer {
             let order = try await read(SwitchOrder.self, request)
             let target = try await checked { try await daemon.device(order.to) }
             return stream(following: vm) { progress in
-                try await daemon.move(vm, to: target, progress: progress)
+                try await daemon.move(vm, to: target, isCold: order.isCold ?? false, progress: progress)
             }
         }
     }

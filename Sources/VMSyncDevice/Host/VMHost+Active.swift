@@ -117,7 +117,9 @@ extension VMHost {
         guard let replica, let tenure else { throw VMSyncError(.bug, "a checkpoint without a tenure") }
         return CheckpointHeader(
             kind: kind, epoch: tenure.epoch, device: environment.me.id, created: Date().timeIntervalSince1970,
-            qemu: machine?.version ?? replica.record.qemu ?? "")
+            qemu: machine?.version ?? replica.record.qemu ?? "",
+            accelerator: environment.capabilities.emulators[description.machine.architecture.rawValue]?.accelerator
+                .rawValue)
     }
 
     // MARK: Upload
@@ -212,12 +214,13 @@ extension VMHost {
     /// knows by it that the guest went in good order.
     func sealOff() async throws {
         guard let replica else { return }
-        try noteDeparture(replica.record.sequence.next, then: .release, isOff: true)
+        let then = openColdSwitch.map(AfterCommit.move) ?? .release
+        try noteDeparture(replica.record.sequence.next, then: then, isOff: true)
         try Fault.point("guest-off")
         let header = try header(.off)
         let sealed = try replica.seal(try replica.captureDisks(), deviceState: [], header: header)
         try Fault.point("off-sealed")
-        try await commitLast(sealed, then: .release)
+        try await commitLast(sealed, then: then)
         try await departed()
     }
 

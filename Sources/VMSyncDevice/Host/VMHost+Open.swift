@@ -200,7 +200,7 @@ extension VMHost {
     func launch(_ role: QEMUArguments.Role) async throws -> Machine {
         guard let replica else { throw VMSyncError(.wrongState, "the base image is not here yet") }
         if let obstacle = environment.capabilities.reasonAgainst(
-            description.machine, savedBy: role == .incoming ? replica.record.qemu : nil)
+            description.machine, savedBy: role == .incoming ? replica.record.saver : nil)
         {
             throw obstacle
         }

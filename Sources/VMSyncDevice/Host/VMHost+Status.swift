@@ -36,6 +36,9 @@ extension VMHost {
         published.withLock { $0 = status }
     }
 
+    /// What saved the state that the VM goes on from; nil if it boots, or nothing of it is here.
+    var saver: Saver? { record.head?.kind == .live ? replica?.record.saver : nil }
+
     /// Why a switch came to nothing, as a device has told it.
     private func reason(of pending: SwitchRecord) -> Reason? {
         guard let encrypted = pending.reason,

@@ -28,10 +28,31 @@ extension VMHost {
         switchKeeper = pending.map { id in (id, Task { await keepOpen(id) }) }
     }
 
+    // MARK: Cold
+
+    var shutdown: DeviceSituation.Shutdown {
+        guard let coldSwitch, coldSwitch.id == record.lastSwitch?.id else { return .notAsked }
+        return .now - coldSwitch.asked < DeviceSituation.Shutdown.max ? .asked : .overdue
+    }
+
+    /// The switch that the guest is shut down for, if it is still open.
+    var openColdSwitch: SwitchID? {
+        guard let pending = record.lastSwitch, pending.isCold, pending.from == me, pending.state == .ready else {
+            return nil
+        }
+        return pending.id
+    }
+
+    func shutDownGuest(_ pending: SwitchID) async throws {
+        try await machine?.pressPowerButton()
+        coldSwitch = (pending, .now)
+    }
+
     private func keepOpen(_ pending: SwitchID) async {
         while (try? await Task.sleep(for: SwitchRecord.touchInterval)) != nil {
-            // A device that only waits, or fails again and again, keeps nothing open.
-            guard isInStep else { continue }
+            // A device that only waits, or fails again and again, keeps nothing open; but a guest may take its time.
+            wake.signal()
+            guard isInStep || shutdown == .asked else { continue }
             _ = try? await environment.client.answer(.report([:]), to: pending, of: id)
         }
     }

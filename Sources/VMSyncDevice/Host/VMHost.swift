@@ -129,6 +129,8 @@ package actor VMHost {
     var approach: SwitchApproach?
     /// When this device heard of it.
     var approachSince: ContinuousClock.Instant?
+    /// The cold switch for which the guest was asked to shut down, and when.
+    var coldSwitch: (id: SwitchID, asked: ContinuousClock.Instant)?
     /// Tells the server, as long as this device works for a switch, that it does.
     var switchKeeper: (id: SwitchID, task: Task<Void, Never>)?
     /// Whether a step is being taken.
@@ -245,8 +247,11 @@ package actor VMHost {
             tenure: tenure?.epoch, isDeparting: tenure?.departure != nil, serverTakesNothing: serverTakesNothing,
             checkpointIsDue: checkpointIsDue, isHeldBack: isHeldBack, capProblem: capProblem,
             approach: approach?.next ?? .lastCheckpoint,
-            startWanted: requests.contains(where: \.isStart), obstacle: obstacle)
+            startWanted: requests.contains(where: \.isStart),
+            obstacle: obstacle(savedBy: saver))
         situation.isFenced = isDiverged
+        situation.shutdown = shutdown
+        situation.coldObstacle = obstacle(savedBy: nil)
         return situation
     }
 
@@ -256,11 +261,10 @@ package actor VMHost {
             headKind: record.head?.kind ?? .off, pendingSwitch: record.lastSwitch)
     }
 
-    /// Why this device can't run the VM as it is now.
-    private var obstacle: VMSyncError? {
-        if let mirrorProblem = environment.me.mirrorProblem { return mirrorProblem }
-        let savedBy = record.head?.kind == .live ? replica?.record.qemu : nil
-        return environment.capabilities.reasonAgainst(description.machine, savedBy: savedBy)
+    /// Why this device can't run the VM.
+    /// - Parameter saver: what saved the state that it would go on from; nil if it boots.
+    private func obstacle(savedBy saver: Saver?) -> VMSyncError? {
+        environment.me.mirrorProblem ?? environment.capabilities.reasonAgainst(description.machine, savedBy: saver)
     }
 
     var waitingCheckpoints: [SealedCheckpoint] { (try? replica?.outbox()) ?? [] }
@@ -278,6 +282,7 @@ package actor VMHost {
         case .upload: try await upload()
         case .checkpoint: try await checkpoint()
         case .keep: try await keep()
+        case .shutDownGuest(let id): try await shutDownGuest(id)
         case .sealOff: try await sealOff()
         case .handOver(let id): try await handOver(id)
         case .settleDeparture: try await settleDeparture()
@@ -392,6 +397,7 @@ extension DeviceAction {
         case .drop: "clearing the outbox"
         case .upload: "saving to the server"
         case .checkpoint, .keep: "making a checkpoint"
+        case .shutDownGuest: "shutting the guest down"
         case .sealOff: "saving the disks after the shutdown"
         case .handOver: "handing the VM over"
         case .settleDeparture: "finding out where the VM runs"

@@ -6,8 +6,9 @@ extension HostCapabilities {
     ///
     /// Asked on the target before the source pauses. Strict about the version: the capability that keeps guest RAM out
     /// of the device state is marked unstable by QEMU, so only the same major.minor is known to load it.
-    /// - Parameter savedBy: nil for a VM that is shut off, which any QEMU with the machine type can boot.
-    package func reasonAgainst(_ definition: MachineDefinition, savedBy version: String?) -> VMSyncError? {
+    /// And about the accelerator: what KVM keeps of clocks, timers and interrupts isn't what TCG keeps of them.
+    /// - Parameter saver: nil for a VM that is shut off, which any QEMU with the machine type can boot.
+    package func reasonAgainst(_ definition: MachineDefinition, savedBy saver: Saver?) -> VMSyncError? {
         let architecture = definition.architecture
         guard let emulator = emulators[architecture.rawValue] else {
             return VMSyncError(
@@ -25,10 +26,15 @@ extension HostCapabilities {
                 .incompatible, "QEMU \(emulator.version) here doesn't know the CPU model \(definition.cpuModel)",
                 hint: "vmsync doctor shows what each device can run")
         }
-        if let version, Self.release(version) != Self.release(emulator.version) {
+        if let saver, Self.release(saver.qemu) != Self.release(emulator.version) {
             return VMSyncError(
-                .incompatible, "the VM runs under QEMU \(version), this device has QEMU \(emulator.version)",
-                hint: "install the same QEMU on both devices, or shut the VM down and start it here")
+                .incompatible, "the VM runs under QEMU \(saver.qemu), this device has QEMU \(emulator.version)",
+                hint: Self.coldHint)
+        }
+        if let ran = saver?.accelerator, ran != emulator.accelerator.rawValue {
+            return VMSyncError(
+                .incompatible, "the VM runs by \(ran), this device has \(emulator.accelerator.rawValue) only",
+                hint: Self.coldHint)
         }
         guard definition.memory <= memory else {
             return VMSyncError(
@@ -37,6 +43,8 @@ extension HostCapabilities {
         }
         return nil
     }
+
+    private static let coldHint = "vmsync switch --cold shuts the guest down there and boots it here"
 
     /// "7.2" of "7.2.22".
     private static func release(_ version: String) -> [Substring] {

@@ -16,6 +16,8 @@ package struct ShapedLink: Sendable {
     package static func burstBytes(ofMegabits rate: Double) -> Int { max(4096, Int(rate * 32_768 / 100)) }
     /// The longest queue before the cable: what a home router of good manners has. Longer ones drop.
     package static let queueMilliseconds = 50
+    /// But it holds some packets, however slow the cable is: ten of the largest.
+    private static let queueBytesMin = 16_384
 
     /// The far side's name, for `ip netns`.
     package let namespace: String
@@ -79,9 +81,10 @@ package struct ShapedLink: Sendable {
     }
 
     private static func shape(_ rate: Double) -> [String] {
-        [
-            "root", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burstBytes(ofMegabits: rate))", "latency",
-            "\(queueMilliseconds)ms",
+        let burst = burstBytes(ofMegabits: rate)
+        let queue = max(Int(rate * 1000 / 8) * queueMilliseconds, queueBytesMin)
+        return [
+            "root", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burst)", "limit", "\(burst + queue)",
         ]
     }
 
