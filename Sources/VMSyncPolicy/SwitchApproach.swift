@@ -8,7 +8,8 @@ package struct SwitchApproach: Sendable, Equatable {
     package static let roundsMax = 6
     /// What is written in this time is a frame or two of a film: a last checkpoint of less is not worth another round.
     package static let shortEnough = Duration.milliseconds(60)
-    /// In all: a person waits for the switch, and over a slow link a single round may take longer.
+    /// In all, as long as the guest would stand still for less: a person waits for the switch. Over a slow link a single
+    /// round may take much longer, and so might the last checkpoint.
     package static let timeMax = Duration.seconds(2)
 
     /// What should come next.
@@ -55,7 +56,17 @@ package struct SwitchApproach: Sendable, Equatable {
 
     /// Whether another round and the last checkpoint together would take longer than was promised: then the last one comes
     /// now. (docs/policy.md, "switch-within")
-    package var isShortOfTime = false
+    package private(set) var isShortOfTime = false
+
+    /// - Parameter left: seconds of the promise, from now on.
+    package mutating func noteTime(left: Double, _ forecast: SwitchForecast, _ unsent: SyncSignals.Unsent) {
+        let round = forecast.up.seconds(for: unsent.all.high).high
+        // What the guest writes meanwhile is what the last one carries.
+        let last = forecast.seconds(unsent: Estimate(unsent.growth.high * round)).high
+        // A promise that is broken in any case asks for nothing: then the guest should run as long as it can.
+        let isKept = forecast.seconds(unsent: unsent.all).high <= left
+        isShortOfTime = isKept && round + last > left
+    }
 
     package var next: Step {
         // One may be on its way while the next is made; two would mean that the link is slower than we are.
@@ -67,8 +78,10 @@ package struct SwitchApproach: Sendable, Equatable {
     private var isNear: Bool {
         if hasFailed || isShortOfTime || rounds.count >= Self.roundsMax { return true }
         guard let last = rounds.last else { return false }
-        if last <= Self.shortEnough || rounds.reduce(.zero, +) >= Self.timeMax { return true }
+        let isSlow = last >= Self.timeMax
+        if last <= Self.shortEnough || !isSlow && rounds.reduce(.zero, +) >= Self.timeMax { return true }
         guard let shortest = rounds.dropLast().min() else { return false }
+        if isSlow { return last * 5 > shortest * 4 }
         // The last checkpoint holds what was written in the round before it. One that is hardly shorter than the best is as
         // near as it comes; one that is longer is a bad moment, and what follows it is likely to be shorter again.
         return last * 5 > shortest * 4 && last * 4 <= shortest * 5

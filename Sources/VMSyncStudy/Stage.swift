@@ -70,7 +70,13 @@ package struct Stage: Sendable {
         let place = try await waitFor("the guest to run on one device", for: .seconds(120)) { () -> String? in
             let states = (try await trial.vm(here), try await trial.vm(there))
             let running = (states.0?.machine?.state == "running", states.1?.machine?.state == "running")
-            guard running != (true, true) else { throw VMSyncError(.bug, "the VM runs on \(here) and on \(there)") }
+            if running == (true, true) {
+                // It may have moved between the two looks; then it doesn't run on the first one any more.
+                guard try await trial.vm(here)?.machine?.state != "running" else {
+                    throw VMSyncError(.bug, "the VM runs on \(here) and on \(there)")
+                }
+                return nil
+            }
             // A switch that has not ended may yet move it.
             guard let last = states.0, last.lastSwitch.map(\.state.isOver) ?? true else { return nil }
             if running.0, states.1?.state == .upToDate { return here }

@@ -59,9 +59,33 @@ struct SwitchApproachTests {
         #expect(near(after: 400, 300, 225, 169, 127, 95))
     }
 
-    @Test func overASlowLinkNobodyWaitsForMoreRounds() {
-        #expect(near(after: 30_000))
+    @Test func nobodyWaitsLongForRoundsThatSpareTheGuestLittle() {
         #expect(near(after: 1500, 700))
+        #expect(near(after: 30_000, 1900))
+    }
+
+    @Test func overASlowLinkTheGuestRunsOnAsLongAsThatBringsTheEndNearer() {
+        #expect(!near(after: 30_000), "that was the backlog")
+        #expect(!near(after: 30_000, 20_000))
+        #expect(near(after: 30_000, 25_000), "hardly nearer")
+        #expect(near(after: 30_000, 60_000), "no nearer")
+    }
+
+    @Test func aPromiseLeavesTimeForMoreRoundsOrNot() {
+        /// 100 KB wait to be sent at 100 KB/s each way, half a second comes on top, and the guest writes 80 KB/s.
+        /// Now: 0.5 + 2 s. With a round first: 1 s, then 0.5 + 1.6 s.
+        func isNear(left: Double) -> Bool {
+            var unsent = SyncSignals.Unsent()
+            unsent.waiting = 100_000
+            unsent.growth = Estimate(80_000)
+            let link = LinkSummary(overhead: 0, goodput: 100_000)
+            var approach = SwitchApproach(.random())
+            approach.noteTime(left: left, SwitchForecast(up: link, fixed: Estimate(0.5)), unsent)
+            return approach.next == .lastCheckpoint
+        }
+        #expect(!isNear(left: 3.2), "there is time for both")
+        #expect(isNear(left: 2.8), "only for the last one")
+        #expect(!isNear(left: 2.4), "it is broken in any case, so the guest runs on")
     }
 
     @Test func aFailureEndsIt() {

@@ -88,7 +88,11 @@ extension VMHost {
         if !isCurrent { checkTracker() }
         var live = try await replica.captureLive(
             of: machine, tracker: tracker, trackerIsCurrent: isCurrent, thenResume: thenResume)
-        if !thenResume { machineState = .held }
+        if !thenResume {
+            machineState = .held
+            // It may be sent for long, and runs nowhere meanwhile.
+            publish()
+        }
         replica.planCompression(
             link: sync.up.goodput, interval: interval,
             isAwaited: !thenResume || approach != nil)

@@ -150,15 +150,9 @@ extension VMHost {
 
     /// Of a switch from here: whether there is time for another round before the last checkpoint.
     func noteTimeLeft() {
-        guard approach != nil, let promise = sync.policy.switchWithin, let since = approachSince else {
-            return
-        }
-        let left = promise - (.now - since).seconds
-        let unsent = gather().unsent
-        let round = sync.up.link.seconds(for: unsent.all.high).high
-        // What the guest writes meanwhile is what the last one carries.
-        let last = sync.forecast.seconds(unsent: Estimate(unsent.growth.high * round)).high
-        approach?.isShortOfTime = round + last > left
+        guard approach != nil, let promise = sync.policy.switchWithin, let since = approachSince else { return }
+        let signals = gather()
+        approach?.noteTime(left: promise - (.now - since).seconds, signals.forecast, signals.unsent)
     }
 
     // MARK: What happens around it

@@ -28,6 +28,9 @@ package struct PromiseBench: Sendable {
     private static let work = 4.0...10.0
     /// What a desktop does after it was booted is sent before the link is slowed down.
     private static let bootTime = Duration.seconds(60)
+    /// Where `status` says that the promise can't be kept, a switch that would take longer than this isn't made: it would only
+    /// show that.
+    fileprivate static let hopeless = 30.0
     private static let settlingMax = Duration.seconds(60)
     /// A session goes on until the switch interrupts it.
     private static let sessionTime = Duration.seconds(120)
@@ -136,6 +139,11 @@ package struct PromiseBench: Sendable {
         }
         try await Task.sleep(for: random.pause(Int(Self.work.lowerBound * 1000), Int(Self.work.upperBound * 1000)))
         let said = try await stage.trial.vm(stage.active)?.sync
+        if let said, said.keepsPromise == false, let seconds = said.switchSeconds, seconds > Self.hopeless {
+            working.cancel()
+            _ = await working.result
+            return PromiseBenchReport.Switch(session: session.name, forecast_s: seconds, said_kept: false)
+        }
         let commanded = HostClock.milliseconds
         let record = try await stage.move()
         guard let running = record.steps["running_at"] else {
@@ -157,17 +165,21 @@ package struct PromiseBench: Sendable {
 package struct PromiseBenchReport: Sendable, Codable {
     package struct Switch: Sendable, Codable {
         package var session: String
-        /// From the command until the guest ran on the other device.
-        package var seconds: Double
+        /// From the command until the guest ran on the other device; nil if it wasn't made.
+        package var seconds: Double?
         /// That the guest stood still.
-        package var penalty_s: Double
+        package var penalty_s: Double?
         /// What `status` said just before that a switch would take.
         package var forecast_s: Double
         /// Whether it said that the promise would be kept.
         package var said_kept: Bool
 
         var text: String {
-            "\(seconds.fixed(2)) s, the guest stood still for \(penalty_s.fixed(2)) s; forecast \(forecast_s.fixed(2)) s"
+            guard let seconds, let penalty_s else {
+                return "not made: it would take \(forecast_s.fixed(0)) s, as was said"
+            }
+            return
+                "\(seconds.fixed(2)) s, the guest stood still for \(penalty_s.fixed(2)) s; forecast \(forecast_s.fixed(2)) s"
                 + (said_kept ? "" : ", said that it can't be kept")
         }
     }
@@ -182,7 +194,7 @@ package struct PromiseBenchReport: Sendable, Codable {
 
         /// Of the switches of which `status` said that the promise holds.
         var promised: [Switch] { switches.filter(\.said_kept) }
-        var kept: Int { promised.count { $0.seconds <= Double(promise_s) } }
+        var kept: Int { promised.count { $0.seconds ?? .infinity <= Double(promise_s) } }
     }
 
     package var cells: [Cell] = []
@@ -195,7 +207,9 @@ package struct PromiseBenchReport: Sendable, Codable {
             "**kept**", "said that it couldn't be", "over the link, per minute",
         ])
         for cell in cells {
-            let (totals, penalties) = (cell.promised.map(\.seconds).sorted(), cell.promised.map(\.penalty_s).sorted())
+            let (totals, penalties) = (
+                cell.promised.compactMap(\.seconds).sorted(), cell.promised.compactMap(\.penalty_s).sorted()
+            )
             table.rows.append([
                 "\(cell.link), \(cell.up)/\(cell.down)", "\(cell.promise_s)", (totals.percentile(50) ?? 0).fixed(2),
                 (totals.last ?? 0).fixed(2), (penalties.percentile(50) ?? 0).fixed(2), (penalties.last ?? 0).fixed(2),
@@ -206,7 +220,8 @@ package struct PromiseBenchReport: Sendable, Codable {
         return """
             `switch-within` over the links of the replay paper, while a person works at the desktop (idle, office, web, video) and \
             switches at any time. The times are from the command to the guest's first instruction on the other device, of the \
-            switches of which `status` said just before that the promise holds; the others are counted.
+            switches of which `status` said just before that the promise holds; the others are counted, and of these such as would \
+            take longer than \(Int(PromiseBench.hopeless)) s aren't made.
 
             \(table.text)
             """

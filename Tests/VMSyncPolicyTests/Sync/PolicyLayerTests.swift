@@ -74,6 +74,15 @@ import VMSyncPolicy
         #expect(layer.isEmpty)
     }
 
+    @Test func whatIsBuiltInIsWhatTheManualSays() {
+        let shown = PolicyKey.allCases.map { "\($0.rawValue) \(EffectivePolicy([]).policy.text($0))" }
+        #expect(
+            shown == [
+                "every 1s", "events on", "switch-within off", "on-metered 5m", "on-battery sync", "on-low-battery 1m",
+                "when-busy sync", "cap-day off", "cap-month off", "cap-counts all", "failover off",
+            ])
+    }
+
     @Test func timesAreWrittenAsPeopleWriteThem() {
         for (text, seconds) in [("50ms", 0.05), ("1.5s", 1.5), ("20s", 20), ("5m", 300), ("1h", 3600), ("7d", 604_800)]
         {

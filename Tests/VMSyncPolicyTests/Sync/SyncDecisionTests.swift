@@ -101,6 +101,15 @@ private func step(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision.
                 }) == .checkpoint)
     }
 
+    @Test func pauseIsStricterThanAnyTime() throws {
+        for values in [[PolicyKey.onMetered: "pause", .whenBusy: "7d"], [.onMetered: "7d", .whenBusy: "pause"]] {
+            let both = signals {
+                $0.isMetered = true; $0.isBusy = true; $0.sinceLast = 10
+            }
+            #expect(step(try policy(values), both) == .hold)
+        }
+    }
+
     @Test func otherEventsWaitForARestraint() throws {
         let policy = try policy([.onMetered: "1m"])
         let near = signals {
