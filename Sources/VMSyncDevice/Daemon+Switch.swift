@@ -20,20 +20,27 @@ extension Daemon {
         do {
             return try await watch(requested, of: host, to: target, isCold: isCold, progress)
         } catch is CancellationError {
-            await cancel(requested, of: host)
-            throw VMSyncError(.cancelled, "the switch to \(target.name) was interrupted", hint: "vmsync status")
+            let isOver = await cancel(requested, of: host)
+            throw VMSyncError(
+                .cancelled,
+                isOver
+                    ? "the switch to \(target.name) was interrupted; the VM stays where it is"
+                    : "the switch to \(target.name) goes on by itself", hint: "vmsync status")
         }
     }
 
-    /// Only source and target have a say in it; one of them mostly is the device that has asked for it.
-    private nonisolated func cancel(_ requested: SwitchRecord, of host: VMHost) async {
-        guard [requested.from, requested.to].contains(environment.me.id) else { return }
+    /// Only source and target have a say in it, one of which mostly is the device that has asked for it, and only before
+    /// the VM has moved: the server refuses it afterwards.
+    /// - Returns: whether it came to nothing.
+    private nonisolated func cancel(_ requested: SwitchRecord, of host: VMHost) async -> Bool {
+        let me = environment.me
+        guard requested.from == me.id || requested.to == me.id else { return false }
         // In a task of its own, because this one is cancelled.
-        await Task {
-            let error = VMSyncError(
-                .cancelled, "interrupted by the one who had asked for it", device: environment.me.name)
-            guard let reason = try? await host.encrypted(Reason(error), of: requested.id) else { return }
-            _ = try? await client.answer(.fail(reason), to: requested.id, of: host.id)
+        return await Task {
+            let error = VMSyncError(.cancelled, "interrupted by the one who had asked for it", device: me.name)
+            guard let reason = try? await host.encrypted(Reason(error), of: requested.id) else { return false }
+            let answer: SwitchAnswer = requested.to == me.id ? .refuse(reason) : .fail(reason)
+            return (try? await client.answer(answer, to: requested.id, of: host.id)) != nil
         }.value
     }
 

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import VMSyncAPI
 import VMSyncMachine
+import VMSyncPolicy
 import VMSyncStudy
 
 extension EndToEnd {
@@ -25,6 +26,32 @@ extension EndToEnd {
                 #expect(
                     try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(waiting.pid)/ns/net")
                         != FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net"))
+                #expect(try await stage.losses() == [])
+            }
+        }
+
+        @Test func aSwitchThatItsPersonGivesUpBarsNoOther() async throws {
+            try await World.withGuestApart { stage, link in
+                let trial = stage.trial
+                // The source doesn't hear of it.
+                try await link.plug(false)
+                let asking = Task {
+                    try await trial.control("B") {
+                        try await $0.run("/vms/work/switch", SwitchOrder(to: nil), as: SwitchRecord.self)
+                    }
+                }
+                _ = try await waitFor("the switch to be asked for") { try await trial.vm("B")?.lastSwitch }
+                asking.cancel()
+                _ = await asking.result
+                _ = try await waitFor("it to end", for: .seconds(10)) {
+                    try await trial.vm("B")?.lastSwitch?.state == .refused ? true : nil
+                }
+                try await link.plug(true)
+                try await stage.waitForGuest(counts: 3)
+                _ = try await waitFor("A to be heard") { try await trial.vm("A")?.serverAnswers == true ? true : nil }
+                try await trial.waitUntilReady("B")
+                _ = try await stage.move()
+                try await stage.waitForGuest(counts: 3)
                 #expect(try await stage.losses() == [])
             }
         }

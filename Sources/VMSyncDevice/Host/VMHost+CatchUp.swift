@@ -97,6 +97,9 @@ extension VMHost {
         let known: Set<PackID>
     }
 
+    /// Whether it does, as far as the others need to know.
+    var wantsMerge: Bool { asking.map { .now < $0.until } ?? false }
+
     /// How often it is looked whether the pack is there.
     private static let askingLook = Duration.seconds(1)
 
@@ -152,7 +155,7 @@ extension VMHost {
 
     /// Makes one pack in place of many for a device that asks for it, if that falls to this one.
     func answerWishes() {
-        guard serverAnswers, merging == nil, let present, let replica, !isHeldBack || isMirror, capProblem == nil,
+        guard serverAnswers, merging == nil, let present, let replica, sync.decision.step != .hold, capProblem == nil,
             MergeDuty.isMine(me, mirrors: presentMirrors, holder: record.holder)
         else { return }
         let here = replica.record.sequence

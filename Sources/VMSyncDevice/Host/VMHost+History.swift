@@ -39,9 +39,17 @@ extension VMHost {
         } catch {
             logger.debug("\(error.message)")
         }
-        // A mirror makes them, where there is one.
-        if keepEnd(of: sealed.sequence, basis: sealed.parent), presentMirrors.isEmpty { makeSpans(to: sealed.sequence) }
+        if keepEnd(of: sealed.sequence, basis: sealed.parent) {
+            // A mirror makes them, where there is one, and keeps what they are made of.
+            if presentMirrors.isEmpty { makeSpans(to: sealed.sequence) } else { tidyHistory(upTo: sealed.sequence) }
+        }
         answerWishes()
+    }
+
+    private func tidyHistory(upTo sequence: Sequence) {
+        guard let folder = try? historyFolder() else { return }
+        folder.keepBeginnings()
+        folder.keepPacks(after: sequence, [])
     }
 
     /// Makes the spans to the checkpoint that the replica holds, beside everything else.

@@ -54,7 +54,7 @@ extension VMHost {
         let held = replica.record.sequence
         let note = StandingNote(
             words: standing.reason, down: sync.down.link.rounded, follows: sync.decision.step == .checkpoint,
-            forks: forks, wants: asking == nil ? nil : true, isMirror: isMirror ? true : nil)
+            forks: forks, wants: wantsMerge ? true : nil, isMirror: isMirror ? true : nil)
         let isNews = told?.note != note || told?.held != held
         let isUrgent =
             told?.note.words != note.words || told?.note.follows != note.follows
