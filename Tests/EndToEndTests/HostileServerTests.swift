@@ -139,7 +139,8 @@ extension EndToEnd {
                     INSERT INTO switch (id, vm, record) SELECT '00000000000000000000', vm.id, json_object(
                         'id', '00000000000000000000', 'vm', vm.id, 'to', vm.holder, 'state', 'moved', 'steps', json_object(),
                         'from', (SELECT id FROM device WHERE id != vm.holder LIMIT 1),
-                        'created', (SELECT max(created) FROM checkpoint)) FROM vm
+                        'cold', json('false'), 'created', (SELECT max(created) FROM checkpoint),
+                        'touched', (SELECT max(created) FROM checkpoint)) FROM vm
                     """, "UPDATE vm SET switch = '00000000000000000000'",
                 ]
             ),
