@@ -31,6 +31,8 @@ package struct PromiseBench: Sendable {
     /// Where `status` says that the promise can't be kept, a switch that would take longer than this isn't made: it would only
     /// show that.
     fileprivate static let hopeless = 30.0
+    /// Megabits a second while programs are started.
+    private static let preparing = 100
     private static let settlingMax = Duration.seconds(60)
     /// A session goes on until the switch interrupts it.
     private static let sessionTime = Duration.seconds(120)
@@ -62,7 +64,6 @@ package struct PromiseBench: Sendable {
             try await Trial.with(program: program, link: link) { trial in
                 var stage = try await begin(trial, pages)
                 for shape in Self.links {
-                    try await link.slowDown(toMegabits: shape.up, back: shape.down)
                     for promise in Self.promises {
                         try await set(promise, on: stage)
                         report.cells.append(try await measure(&stage, shape, promise, pages, over: link))
@@ -103,8 +104,11 @@ package struct PromiseBench: Sendable {
         let (before, start) = (try link.bytes(), ContinuousClock.now)
         for (index, name) in Self.sessions.enumerated() {
             var session = try DesktopSession.named(name, seed: seed)
+            // What starting the programs takes is saved before: it says nothing of the work.
+            try await link.slowDown(toMegabits: Self.preparing)
             try await session.prepare(on: desk(stage, pages))
             try await settle(stage)
+            try await link.slowDown(toMegabits: shape.up, back: shape.down)
             for _ in 0..<(switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count) {
                 let moved = try await move(&stage, during: &session, pages, &random)
                 say("\(shape.name), within \(promise) s, \(name): \(moved.text)")
@@ -120,7 +124,7 @@ package struct PromiseBench: Sendable {
         Desk(stage.trial.paths(stage.active, stage.vm), pages: pages)
     }
 
-    /// Waits until what the link couldn't carry at once is saved: boot, a program's start, or a slower link than before.
+    /// Waits until what the link couldn't carry at once is saved: a program's start, or what was left of the session before.
     private func settle(_ stage: Stage) async throws {
         let deadline = ContinuousClock.now + Self.settlingMax
         while ContinuousClock.now < deadline {
