@@ -18,7 +18,7 @@ extension Daemon {
     ) async throws -> SwitchRecord {
         let requested = try await client.requestSwitch(host.id, to: target.id, isCold: isCold)
         do {
-            return try await watch(requested, of: host, to: target, isCold: isCold, progress)
+            return try await watch(requested, of: host, to: target, progress)
         } catch is CancellationError {
             let isOver = await cancel(requested, of: host)
             throw VMSyncError(
@@ -45,8 +45,7 @@ extension Daemon {
     }
 
     private nonisolated func watch(
-        _ requested: SwitchRecord, of host: VMHost, to target: DeviceStatus, isCold: Bool,
-        _ progress: @escaping ProgressHandler
+        _ requested: SwitchRecord, of host: VMHost, to target: DeviceStatus, _ progress: @escaping ProgressHandler
     ) async throws -> SwitchRecord {
         progress(StepProgress(step: "\(target.name) is getting ready"))
         var known = requested
@@ -66,7 +65,7 @@ extension Daemon {
                 switch current.state {
                 case .requested: break
                 case .ready:
-                    progress(StepProgress(step: isCold ? "waiting for the guest to shut down" : "moving the VM"))
+                    progress(StepProgress(step: known.isCold ? "waiting for the guest to shut down" : "moving the VM"))
                 case .moved: progress(StepProgress(step: "starting it on \(target.name)"))
                 case .done: return current
                 case .refused, .failed, .expired:

@@ -289,7 +289,8 @@ package actor Daemon {
             serverAnswers: serverAnswers, state: folders.state, pid: getpid(), vms: vms.sorted { $0.name < $1.name })
     }
 
-    private var visible: [VMHost] { hosts.values.filter { !unborn.contains($0.id) } }
+    /// Those that are more than begun by a command that still runs.
+    var visible: [VMHost] { hosts.values.filter { !unborn.contains($0.id) } }
 
     private func activeDevice(of status: VMStatus) -> String? {
         status.holder.map { holder in deviceList.first { $0.id == holder }?.name ?? "\(holder)" }

@@ -16,7 +16,7 @@ extension Daemon {
         // What is known of the devices may be old.
         _ = try? await listDevices()
         var fits: [Fit] = []
-        for host in hosts.values.sorted(by: { $0.name < $1.name }) {
+        for host in visible.sorted(by: { $0.name < $1.name }) {
             let saver = await host.saver
             fits += profiles.map { $0.fit(of: host.description.machine, savedBy: saver, calling: host.name) }
         }
@@ -62,7 +62,7 @@ extension Daemon {
     }
 
     private func tracking() async -> Finding {
-        let machines = hosts.values.compactMap { $0.status.machine }
+        let machines = visible.compactMap { $0.status.machine }
         if let problem = machines.compactMap(\.trackingProblem).first {
             return Finding(
                 "memory tracking", .warning, "compare: \(problem)", hint: "checkpoints pause the VM longer than needed")

@@ -202,7 +202,7 @@ extension DeviceSituation {
         if let pending = server.pendingSwitch, pending.isArriving(at: me) {
             return .confirmArrival(pending.id)
         }
-        if let pending = server.pendingSwitch, pending.from == me, pending.state == .ready, pending.isCold {
+        if let pending = server.pendingSwitch, pending.awaitsShutdown(on: me) {
             switch shutdown {
             case .notAsked: return .shutDownGuest(pending.id)
             case .asked: break

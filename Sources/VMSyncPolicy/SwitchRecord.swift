@@ -84,6 +84,9 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
         from == device && (state == .requested || state == .ready)
     }
 
+    /// Whether `device` is to shut the guest down for it, and then hands the VM over.
+    package func awaitsShutdown(on device: DeviceID) -> Bool { isCold && from == device && state == .ready }
+
     /// Whether it brings the VM to `device`, or is to, and the VM isn't said to run there yet.
     package func isComing(to device: DeviceID) -> Bool {
         to == device && (state == .requested || state == .ready || state == .moved)

@@ -39,8 +39,7 @@ extension World {
     /// Saves the disk of a guest that has shut itself down.
     mutating func sealOff(_ device: Int) throws(Stop) {
         let pending = devices[device].daemon.record?.pendingSwitch
-        let isCold = pending.map { $0.isCold && $0.from == devices[device].name && $0.state == .ready } ?? false
-        let then = isCold ? pending.map { AfterCommit.move($0.id) } : nil
+        let then = pending.flatMap { $0.awaitsShutdown(on: devices[device].name) ? AfterCommit.move($0.id) : nil }
         try noteDeparture(device, then: then ?? .release, isOff: true)
         _ = try seal(device, .off)
         try sendLast(device, again: true)

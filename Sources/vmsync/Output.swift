@@ -60,6 +60,16 @@ enum Output {
         return formatter.string(from: Date(timeIntervalSince1970: Double(time.rawValue) / 1000))
     }
 
+    /// "fetching 12 packs: 40 % (2.0 MiB of 5.0 MiB, 400 KiB/s, 7.5 s left)".
+    static func text(_ step: StepProgress) -> String {
+        guard step.total > 0 else { return "\(step.step) …" }
+        let percent = min(100, step.done * 100 / step.total)
+        var text = "\(step.step): \(percent) % (\(ByteCount(step.done)) of \(ByteCount(step.total))"
+        if let rate = step.bytesPerSecond { text += ", \(ByteCount(UInt64(max(0, rate))))/s" }
+        if let left = step.secondsLeft, left >= 1 { text += ", \(age(left)) left" }
+        return text + ")"
+    }
+
     /// "1.2 s", "3 min", "2 h".
     static func age(_ seconds: Double) -> String {
         switch seconds {
@@ -93,7 +103,7 @@ final class ProgressLine: Sendable {
             return true
         }
         guard isNew else { return }
-        write(isTerminal ? "\r\u{1B}[K\(text(step))" : "\(text(step))\n")
+        write(isTerminal ? "\r\u{1B}[K\(Output.text(step))" : "\(Output.text(step))\n")
     }
 
     /// Leaves the terminal on a fresh line.
@@ -103,15 +113,6 @@ final class ProgressLine: Sendable {
             return state.isOpen
         }
         if wasOpen { write("\r\u{1B}[K") }
-    }
-
-    private func text(_ step: StepProgress) -> String {
-        guard step.total > 0 else { return "\(step.step) …" }
-        let percent = min(100, step.done * 100 / step.total)
-        var text = "\(step.step): \(percent) % (\(ByteCount(step.done)) of \(ByteCount(step.total))"
-        if let rate = step.bytesPerSecond { text += ", \(ByteCount(UInt64(max(0, rate))))/s" }
-        if let left = step.secondsLeft, left >= 1 { text += ", \(Output.age(left)) left" }
-        return text + ")"
     }
 
     private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }

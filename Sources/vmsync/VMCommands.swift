@@ -99,7 +99,7 @@ struct StatusCommand: AsyncParsableCommand {
 
     private func show(_ vm: VMStatus) {
         Output.line("\n\(vm.name)  \(vm.state.rawValue)" + (vm.activeDevice.map { ", runs on \($0)" } ?? ""))
-        if let step = vm.progress { Output.line("  \(step.step)") }
+        if let step = vm.progress { Output.line("  \(Output.text(step))") }
         if let age = vm.savedSecondsAgo {
             Output.line(
                 "  saved to the server \(Output.age(age)) ago (checkpoint \(vm.head)), "

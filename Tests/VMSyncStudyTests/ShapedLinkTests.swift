@@ -53,6 +53,30 @@ struct ShapedLinkTests {
         }
     }
 
+    @Test("what is under way when the rate changes is lost, but not what comes after it")
+    func slowsDownWhileBusy() async throws {
+        try await ShapedLink.with { link in
+            try await link.slowDown(toMegabits: 100)
+            let receiver = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .bind(host: link.nearAddress, port: 0).get()
+            let port = try #require(receiver.localAddress?.port)
+            let sending = Task {
+                try? await far(
+                    link, "timeout", "60", "bash", "-c",
+                    "exec cat /dev/zero > /dev/tcp/\(link.nearAddress)/\(port)")
+            }
+            for rate in [0.4, 100, 0.4] {
+                try await link.slowDown(toMegabits: rate, back: rate)
+                let before = try link.bytes()
+                // More than was on its way already.
+                _ = try await waitFor("more to come") { try link.bytes() > before + 200_000 ? true : nil }
+            }
+            try await receiver.close()
+            sending.cancel()
+            _ = await sending.value
+        }
+    }
+
     @Test("nothing of it is left when what it was made for fails")
     func leavesNothing() async throws {
         struct Broken: Error {}

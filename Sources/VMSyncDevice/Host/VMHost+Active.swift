@@ -117,7 +117,7 @@ extension VMHost {
         }
     }
 
-    private func header(_ kind: Manifest.Kind) throws -> CheckpointHeader {
+    func header(_ kind: Manifest.Kind) throws -> CheckpointHeader {
         guard let replica, let tenure else { throw VMSyncError(.bug, "a checkpoint without a tenure") }
         return CheckpointHeader(
             kind: kind, epoch: tenure.epoch, device: environment.me.id, created: Date().timeIntervalSince1970,

@@ -66,6 +66,7 @@ extension VMHost {
 
     private func makePlan(from here: Sequence, to target: Sequence) async throws {
         itinerary = try await plan(from: here, to: target)
+        showCatchUp()
         let plan = planAhead
         guard plan.packs.count > 1 else { return }
         logger.notice(
@@ -155,7 +156,9 @@ extension VMHost {
 
     /// Makes one pack in place of many for a device that asks for it, if that falls to this one.
     func answerWishes() {
-        guard serverAnswers, merging == nil, let present, let replica, sync.decision.step != .hold, capProblem == nil,
+        // A switch wants the link.
+        guard serverAnswers, merging == nil, approach == nil, tenure?.departure == nil, let present, let replica,
+            sync.decision.step != .hold, capProblem == nil,
             MergeDuty.isMine(me, mirrors: presentMirrors, holder: record.holder)
         else { return }
         let here = replica.record.sequence

@@ -66,10 +66,8 @@ extension VMHost {
         // Sealed before, and the guest has stood still since: by a departure, or by a daemon that was killed here.
         if tenure.departure?.sequence == replica.record.sequence { return nil }
         let isOff = guestShutDown || machineState == .shutDown
-        let header = CheckpointHeader(
-            kind: isOff ? .off : .live, epoch: tenure.epoch, device: me,
-            created: Date().timeIntervalSince1970, qemu: machine?.version ?? replica.record.qemu ?? "")
         do {
+            let header = try header(isOff ? .off : .live)
             var noted = tenure
             noted.departure = Tenure.Departure(
                 sequence: replica.record.sequence.next, then: .release, isOff: isOff)

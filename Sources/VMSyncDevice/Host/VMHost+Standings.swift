@@ -28,13 +28,17 @@ extension VMHost {
 
     /// What the devices have said, the newest word of each.
     var standings: [(standing: VMRecord.Standing, note: StandingNote?)] {
-        record.standings.map { standing in
-            let json = standing.note.flatMap {
-                try? account.decrypt($0, .standing(id, standing.device), of: .vm(id))
-            }
-            let note = json.flatMap { try? JSONDecoder().decode(StandingNote.self, from: Data($0)) }
-            return (standing, note.flatMap { $0.down.isPossible ? $0 : nil })
-        }
+        record.standings.map { ($0, note(of: $0)) }
+    }
+
+    private func note(of standing: VMRecord.Standing) -> StandingNote? {
+        guard let bytes = standing.note else { return nil }
+        if let stored = storedNotes[standing.device], stored.bytes == bytes { return stored.note }
+        guard let json = try? account.decrypt(bytes, .standing(id, standing.device), of: .vm(id)),
+            let note = try? JSONDecoder().decode(StandingNote.self, from: Data(json)), note.down.isPossible
+        else { return nil }
+        storedNotes[standing.device] = (bytes, note)
+        return note
     }
 
     /// Reads what the others have said, where this device runs the VM.

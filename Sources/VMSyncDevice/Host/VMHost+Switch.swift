@@ -13,6 +13,7 @@ extension VMHost {
             sync.makeDue()
             // It can wait; the switch wants the link.
             spanMaking?.cancel()
+            merging?.cancel()
             thumbnailSending?.cancel()
         }
         approach = next
@@ -37,10 +38,7 @@ extension VMHost {
 
     /// The switch that the guest is shut down for, if it is still open.
     var openColdSwitch: SwitchID? {
-        guard let pending = record.lastSwitch, pending.isCold, pending.from == me, pending.state == .ready else {
-            return nil
-        }
-        return pending.id
+        record.lastSwitch.flatMap { $0.awaitsShutdown(on: me) ? $0.id : nil }
     }
 
     func shutDownGuest(_ pending: SwitchID) async throws {
@@ -50,8 +48,9 @@ extension VMHost {
 
     private func keepOpen(_ pending: SwitchID) async {
         while (try? await Task.sleep(for: SwitchRecord.touchInterval)) != nil {
-            // A device that only waits, or fails again and again, keeps nothing open; but a guest may take its time.
+            // Whether a guest has taken too long to shut down is to be seen by the one task.
             wake.signal()
+            // A device that only waits, or fails again and again, keeps nothing open.
             guard isInStep || shutdown == .asked else { continue }
             _ = try? await environment.client.answer(.report([:]), to: pending, of: id)
         }

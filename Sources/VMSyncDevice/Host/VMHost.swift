@@ -99,6 +99,8 @@ package actor VMHost {
     var standing: SyncStanding?
     /// What this device has told the others last.
     var told: (held: Sequence, note: StandingNote, at: ContinuousClock.Instant)?
+    /// What the devices have said last, and what it was read from.
+    var storedNotes: [DeviceID: (bytes: Data, note: StandingNote)] = [:]
     /// What is set for the VM on all devices, and what it was read from.
     var storedPolicy: (bytes: Data?, layer: PolicyLayer) = (nil, PolicyLayer())
     var failures = 0

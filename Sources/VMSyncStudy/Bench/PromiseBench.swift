@@ -101,7 +101,7 @@ package struct PromiseBench: Sendable {
     ) async throws -> PromiseBenchReport.Cell {
         var cell = PromiseBenchReport.Cell(link: shape.name, up: shape.up, down: shape.down, promise_s: promise)
         var random = SessionRandom(seed: seed, stream: UInt64(promise))
-        let (before, start) = (try link.bytes(), ContinuousClock.now)
+        var (bytes, time) = (UInt64(0), Duration.zero)
         for (index, name) in Self.sessions.enumerated() {
             var session = try DesktopSession.named(name, seed: seed)
             // What starting the programs takes is saved before: it says nothing of the work.
@@ -109,14 +109,17 @@ package struct PromiseBench: Sendable {
             try await session.prepare(on: desk(stage, pages))
             try await settle(stage)
             try await link.slowDown(toMegabits: shape.up, back: shape.down)
+            let (before, start) = (try link.bytes(), ContinuousClock.now)
             for _ in 0..<(switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count) {
                 let moved = try await move(&stage, during: &session, pages, &random)
                 say("\(shape.name), within \(promise) s, \(name): \(moved.text)")
                 cell.switches.append(moved)
             }
+            bytes += try link.bytes() - before
+            time += .now - start
             try await session.leave(on: desk(stage, pages))
         }
-        cell.bytes_per_minute = Double(try link.bytes() - before) / (ContinuousClock.now - start).seconds * 60
+        cell.bytes_per_minute = Double(bytes) / time.seconds * 60
         return cell
     }
 

@@ -83,8 +83,11 @@ package struct ShapedLink: Sendable {
     private static func shape(_ rate: Double) -> [String] {
         let burst = burstBytes(ofMegabits: rate)
         let queue = max(Int(rate * 1000 / 8) * queueMilliseconds, queueBytesMin)
+        // A queue of its own each time: in one that is kept, what was taken in under a larger burst than it has now blocks it
+        // for good. The handle has to differ from the one before.
+        let handle = String(Int.random(in: 1...0xfffe), radix: 16)
         return [
-            "root", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burst)", "limit", "\(burst + queue)",
+            "root", "handle", "\(handle):", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burst)", "limit", "\(burst + queue)",
         ]
     }
 
