@@ -116,7 +116,8 @@ let package = Package(
             "VMSyncDevice",
             [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
-                "VMSyncReplica", "HostSignals", "QMP", "NBD", "CVMSyncLinux", hummingbird, httpClient, crypto,
+                "VMSyncReplica", "HostSignals", "QMP", "NBD", "CVMSyncLinux", hummingbird, hummingbirdTLS, httpClient,
+                crypto,
                 lifecycle, signals, log, nioCore, nioPosix,
             ]),
 

@@ -45,12 +45,12 @@ private func readPart(_ path: String, at offset: UInt64, count: Int) throws -> B
 }
 
 /// A file that what arrives is written into, on the pool for blocking calls.
-final class FileWriter: Sendable {
+package final class FileWriter: Sendable {
     private let descriptor: Int32
     private let path: String
 
     /// Replaces the file `path`.
-    init(_ path: String) async throws {
+    package init(_ path: String) async throws {
         self.path = path
         descriptor = try await NIOThreadPool.singleton.runIfActive {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
@@ -61,7 +61,7 @@ final class FileWriter: Sendable {
 
     deinit { close(descriptor) }
 
-    func append(_ buffer: ByteBuffer) async throws {
+    package func append(_ buffer: ByteBuffer) async throws {
         try await NIOThreadPool.singleton.runIfActive { [descriptor, path] in
             try buffer.withUnsafeReadableBytes { try FileBytes.write($0, to: descriptor, path: path) }
         }

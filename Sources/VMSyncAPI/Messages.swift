@@ -177,6 +177,24 @@ package struct LeaseRequest: Sendable, Codable {
     }
 }
 
+/// `POST /vms/{id}/lease/handover`: the holder that the server knows has handed the VM over directly.
+package struct HandoverReport: Sendable, Codable {
+    package let from: DeviceID
+    /// Under which the server knows it.
+    package let seen: Epoch
+    /// Under which the device that reports has it.
+    package let epoch: Epoch
+    /// The signed word of `from`.
+    package let word: Data?
+
+    package init(from: DeviceID, seen: Epoch, epoch: Epoch, word: Data?) {
+        self.from = from
+        self.seen = seen
+        self.epoch = epoch
+        self.word = word
+    }
+}
+
 /// The lease's epoch: the answer to taking it.
 package struct LeaseEpoch: Sendable, Codable {
     package let epoch: Epoch

@@ -41,9 +41,10 @@ package struct VMRecord: Hashable, Sendable, Codable {
     package let id: VMID
     /// Its name and how to build it, encrypted.
     package let description: Data
-    package let epoch: Epoch
+    /// Devices that have handed the VM over know it before the server.
+    package var epoch: Epoch
     /// The active device.
-    package let holder: DeviceID?
+    package var holder: DeviceID?
     /// A device that commits knows it before the server's next record does.
     package var head: CheckpointRecord?
     package let runState: RunState

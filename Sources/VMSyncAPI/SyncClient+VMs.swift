@@ -71,6 +71,12 @@ extension SyncClient {
     /// Removes a VM that runs nowhere, with its whole history.
     package func deleteVM(_ id: VMID) async throws { try await tell(.DELETE, "/vms/\(id)") }
 
+    /// Tells the server that the VM was handed over to this device directly. May be repeated.
+    /// - Throws: `fenced` if the server has given the lease to another since.
+    package func report(_ handover: HandoverReport, of vm: VMID) async throws {
+        try await tell(.POST, "/vms/\(vm)/lease/handover", handover)
+    }
+
     /// Makes this device active, if nobody is; an active one gets its epoch again.
     /// - Parameter force: takes the VM from whoever is active.
     package func acquireLease(_ vm: VMID, force: Bool = false, seen: Epoch? = nil) async throws -> Epoch {

@@ -49,6 +49,11 @@ package struct Epoch: Hashable, Comparable, Sendable, Codable, CustomStringConve
     package init(rawValue: UInt64) { self.rawValue = rawValue }
     package static func < (left: Epoch, right: Epoch) -> Bool { left.rawValue < right.rawValue }
     package var next: Epoch { Epoch(rawValue: rawValue + 1) }
+    /// Devices that hand a VM over to each other without the server count on from the epoch that it knows; who takes the VM
+    /// by force gets one that they can't have reached.
+    package static let stride: UInt64 = 1 << 16
+    /// The first that nobody has reached by counting on.
+    package var afterForce: Epoch { Epoch(rawValue: (rawValue / Self.stride + 1) * Self.stride) }
     package var description: String { String(rawValue) }
 }
 

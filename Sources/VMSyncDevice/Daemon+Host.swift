@@ -52,6 +52,8 @@ extension Daemon {
             for occasion in occasions { await host.note(occasion) }
             if isNews { host.wake.signal() }
         }
+        // Its addresses may have changed with it.
+        if isNews { Task { await announce() } }
     }
 
     /// Has every running VM make a checkpoint that stays here, and lets the host go on when all have, or the time is up. The

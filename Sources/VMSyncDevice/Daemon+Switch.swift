@@ -16,6 +16,7 @@ extension Daemon {
     nonisolated func move(
         _ host: VMHost, to target: DeviceStatus, isCold: Bool = false, progress: @escaping ProgressHandler
     ) async throws -> SwitchRecord {
+        if !isCold, let moved = try await moveDirectly(host, to: target.id, progress) { return moved }
         let requested = try await client.requestSwitch(host.id, to: target.id, isCold: isCold)
         do {
             return try await watch(requested, of: host, to: target, progress)

@@ -26,6 +26,8 @@ package actor Daemon {
     private nonisolated let accountChanged = WakeSignal()
     private(set) var devices: [DeviceRecord] = []
     private(set) var serverAnswers = false
+    /// What the others were told of this device.
+    var announced: DeviceProfile?
     private var seenInSnapshot: Set<VMID> = []
     private let snapshot = Gate()
     /// VMs that are being made here of a state of another, and don't have it yet. Nobody here sees them.
@@ -66,7 +68,8 @@ package actor Daemon {
             watcher.cancel()
             snapshot.open()
         }
-        await announceCapabilities()
+        let announcing = Task { await announce() }
+        defer { announcing.cancel() }
         do { try await followEvents() } catch let error as VMSyncError where error.code == .cancelled {}
         for task in tasks.values { task.cancel() }
         for host in hosts.values { host.wake.signal() }
@@ -87,16 +90,6 @@ package actor Daemon {
         }
     }
 
-    private func announceCapabilities() async {
-        do {
-            try await DeviceProfile(of: environment.me, capabilities: environment.capabilities)
-                .publish(account, client)
-        } catch {
-            // The VMs of this device run without the server, and the events tell when it is back.
-            logger.warning("\(VMSyncError(error).message)")
-        }
-    }
-
     private func handle(_ event: SyncEvent) async {
         switch event {
         case .vm(let record):
@@ -107,12 +100,14 @@ package actor Daemon {
         case .devices(let records):
             devices = records
             accountChanged.signal()
+            await learnAddresses()
             await notePresence()
         case .servers(let urls):
             if client.servers.learn(urls) { await saveServers() }
         case .ready:
             serverAnswers = true
             await notePresence()
+            Task { await announce() }
             for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
             // Apart from the events, which mustn't wait for it.
             Task { await removeAbandoned() }

@@ -18,11 +18,14 @@ package struct DaemonSettings: Sendable {
     package var folders: DeviceFolders
     /// What outweighs all that is set elsewhere.
     package var policy: PolicyLayer
+    /// Where the owner's other devices reach this one, as `HOST:PORT`; nil for nowhere.
+    package var direct: String?
     package var logger: Logger
 
-    package init(folders: DeviceFolders, policy: PolicyLayer, logger: Logger) {
+    package init(folders: DeviceFolders, policy: PolicyLayer, direct: String?, logger: Logger) {
         self.folders = folders
         self.policy = policy
+        self.direct = direct
         self.logger = logger
     }
 }
@@ -59,9 +62,16 @@ package enum DaemonService {
                 images: ImageStore(folder: folders.images, client: client, account: account),
                 capabilities: capabilities,
                 ramwatch: RamwatchLibrary.path, bootID: bootID.trimmingCharacters(in: .whitespacesAndNewlines),
-                conditions: conditions, logger: settings.logger)
-            try await serve(Daemon(environment: environment), onRunning: onRunning)
+                conditions: conditions,
+                links: DirectLinks(account, path: folders.addresses, logger: settings.logger), logger: settings.logger)
+            let served: Result<Void, any Error>
+            do {
+                served = .success(
+                    try await serve(Daemon(environment: environment), settings.direct, onRunning: onRunning))
+            } catch { served = .failure(error) }
+            await environment.links.close()
             conditions.saveTraffic()
+            try served.get()
         } catch {
             try await http.shutdown()
             throw error
@@ -69,14 +79,24 @@ package enum DaemonService {
         try await http.shutdown()
     }
 
-    private static func serve(_ daemon: Daemon, onRunning: @escaping @Sendable () async -> Void) async throws {
+    private static func serve(
+        _ daemon: Daemon, _ direct: String?, onRunning: @escaping @Sendable () async -> Void
+    ) async throws {
         let control = ControlServer(daemon: daemon, socket: daemon.folders.control, logger: daemon.logger)
+        var services: [ServiceGroupConfiguration.ServiceConfiguration] = [
+            .init(service: control.application(onRunning: onRunning)),
+            .init(service: CancelledOnShutdown { try await daemon.run() }),
+        ]
+        if let direct {
+            let application = try DirectServer(daemon: daemon, at: direct).application()
+            // The others keep their connections; none is waited for.
+            services.append(.init(service: CancelledOnShutdown { try await application.run() }))
+        } else {
+            await daemon.environment.links.staysAlone()
+        }
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: [
-                    .init(service: control.application(onRunning: onRunning)),
-                    .init(service: CancelledOnShutdown { try await daemon.run() }),
-                ], gracefulShutdownSignals: [.sigterm, .sigint], logger: daemon.logger))
+                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: daemon.logger))
         try await group.run()
         AtomicFile.remove(daemon.folders.control)
     }

@@ -58,6 +58,8 @@ package struct DeviceSituation: Sendable {
     package var isFenced = false
     /// Checkpoints that are sealed here and not acknowledged.
     package var outbox: [Sequence]
+    /// How many of them there may be before a merge.
+    package var outboxMax = OutboxOrder.usualMax
     /// The epoch under which the oldest of them was made; nil if there is none.
     package var outboxEpoch: Epoch?
     /// The epoch under which the guest has begun to run here, as long as it isn't known that the lease is elsewhere.
@@ -77,6 +79,8 @@ package struct DeviceSituation: Sendable {
     package var shutdown = Shutdown.notAsked
     /// Why this device can't even boot the VM, if so.
     package var coldObstacle: VMSyncError?
+    /// Whether another device has handed the VM over directly, and it hasn't run here yet.
+    package var isHandedHere = false
     /// Whether the user asked for the VM to run here.
     package var startWanted: Bool
     /// Why this device can't run the VM, if so.
@@ -163,6 +167,7 @@ extension DeviceSituation {
     }
 
     private func asHolder(_ server: Server) -> DeviceAction {
+        if isHandedHere, machine == .none || machine == .waiting { return .goActive }
         // The lease went elsewhere and came back while nothing was heard of it: that of the guest here has ended.
         if machine == .running || machine == .shutDown, let tenure, tenure != server.epoch { return .stepDown }
         if machine == .running, let capProblem, let pending = server.pendingSwitch, pending.isLeaving(me) {
@@ -188,7 +193,7 @@ extension DeviceSituation {
 
     private var withOutbox: DeviceAction {
         // More than the oldest and the one that all others are merged into: they could not be merged any more.
-        let hasRoom = outbox.count <= OutboxOrder.settledMax
+        let hasRoom = outbox.count <= outboxMax
         if serverTakesNothing || isHeldBack, checkpointIsDue, hasRoom, machine == .running { return .keep }
         return isHeldBack ? .wait : .upload
     }
@@ -226,10 +231,12 @@ extension DeviceSituation {
 
     private func asStandby(_ server: Server) -> DeviceAction {
         if machine == .running || machine == .shutDown { return .stepDown }
-        // Commits are accepted in order and only from the holder: what wasn't accepted by now never will be.
-        if let oldest = outbox.first { return .drop(oldest) }
+        if let oldest = outbox.first, !isShared(server) {
+            // Commits are accepted in order and only from the holder: what wasn't accepted by now never will be.
+            return .drop(oldest)
+        }
         if let step = refusal(server) { return step }
-        if let step = catchUp(server) {
+        if let step = outbox.isEmpty ? catchUp(server) : nil {
             let isFetch = step == .applyNext || step == .fetchBase
             return isFetch && isHeldBack ? .wait : step
         }
@@ -240,10 +247,17 @@ extension DeviceSituation {
         let isAwaited = server.head > .base && server.headKind == .live
         if machine == .none || machine == .died { return isAwaited && obstacle == nil ? .prepare : .wait }
         if !isAwaited { return .discard }
-        if let pending = server.pendingSwitch, pending.to == me, pending.state == .requested {
+        // What only the holder and this device have, the server must have first.
+        if let pending = server.pendingSwitch, pending.to == me, pending.state == .requested, outbox.isEmpty {
             return .announceReady(pending.id)
         }
         return .wait
+    }
+
+    /// Whether what lies in the outbox is the holder's too, over a direct link, and the holder has yet to save it.
+    private func isShared(_ server: Server) -> Bool {
+        guard let oldest = outbox.first, server.holder != nil else { return false }
+        return outboxEpoch == server.epoch && oldest > server.head
     }
 
     private func refusal(_ server: Server) -> DeviceAction? {

@@ -61,9 +61,29 @@ package struct LeaseState: Hashable, Sendable {
                     .leaseHeld, "\(holder) is active (\(standing))", hint: "vmsync switch")
             }
             free()
+            give(to: device, under: epoch.afterForce)
         }
         if holder == nil { give(to: device) }
         return epoch
+    }
+
+    /// Learns that the holder has handed the VM over directly: to `device`, perhaps over others. (docs/protocol/direct.md)
+    /// - Parameters:
+    ///   - from: the holder that the server knows, under `seen`.
+    ///   - epoch: under which the device has it.
+    ///   - word: what the holder has signed of it; nil if none is needed.
+    /// - Throws: `fenced` if the server has given the lease to another since.
+    package mutating func handedOver(
+        from: DeviceID, _ seen: Epoch, to device: DeviceID, under epoch: Epoch, word: Data?
+    ) throws(VMSyncError) {
+        if holder == device, self.epoch == epoch { return }
+        try checkHolder(from, seen)
+        guard seen < epoch, epoch < seen.afterForce else {
+            throw VMSyncError(.invalidInput, "epoch \(epoch) can't follow \(seen) by handing over")
+        }
+        free()
+        give(to: device, under: epoch)
+        release = word
     }
 
     /// Frees the lease without a checkpoint. A switch that was open fails.
@@ -79,7 +99,11 @@ package struct LeaseState: Hashable, Sendable {
 
     /// Frees the lease if `device` holds it, which has lost its rights, and ends a switch to it.
     package mutating func revoke(_ device: DeviceID) {
-        if holder == device { free() }
+        if holder == device {
+            free()
+            // It may have handed the VM over, and not said so.
+            epoch = epoch.afterForce
+        }
         guard let pending = lastSwitch, pending.to == device, pending.state == .requested || pending.state == .ready
         else { return }
         endSwitch(.failed)
@@ -99,9 +123,11 @@ package struct LeaseState: Hashable, Sendable {
         }
     }
 
-    mutating func give(to device: DeviceID) {
+    mutating func give(to device: DeviceID) { give(to: device, under: epoch.next) }
+
+    private mutating func give(to device: DeviceID, under epoch: Epoch) {
         holder = device
-        epoch = epoch.next
+        self.epoch = epoch
     }
 
     /// Frees the lease; nobody is left who could carry out an open switch, or say of one that moved that it is done.

@@ -7,13 +7,18 @@ package protocol WaitingCheckpoint {
     var parent: Sequence { get }
     /// Units that the pack changes.
     var units: Int { get }
+    /// Whether another device stands at this state: the server must have it as it is.
+    var isAwaited: Bool? { get }
 }
 
 /// Which of the checkpoints that lie in an outbox wait there, and which two of them become one.
 package enum OutboxOrder {
     /// So many wait at most, however long the server is away: the oldest, which may have reached it and so stays as it is,
-    /// and all others in one.
-    package static let settledMax = 2
+    /// and all others in one. One more for each at which another device stands.
+    package static func settledMax(of waiting: some Collection<some WaitingCheckpoint>) -> Int {
+        usualMax + waiting.dropFirst().dropLast().count { $0.isAwaited ?? false }
+    }
+    package static let usualMax = 2
 
     /// Those of `sealed` that wait, oldest first: each follows the one before. Left out is what a merge has swallowed that
     /// was killed before it removed it.
@@ -28,12 +33,14 @@ package enum OutboxOrder {
         return waiting
     }
 
-    /// The two that are to be made one; nil if few enough wait.
+    /// The newest two that are to be made one, and the one before them; nil if few enough wait.
     package static func nextMerge<Checkpoint: WaitingCheckpoint>(
         of waiting: [Checkpoint]
-    ) -> (earlier: Checkpoint, later: Checkpoint)? {
-        guard waiting.count > settledMax else { return nil }
-        return (waiting[waiting.count - 2], waiting[waiting.count - 1])
+    ) -> (before: Checkpoint, earlier: Checkpoint, later: Checkpoint)? {
+        let last = waiting.indices.dropFirst(2).last {
+            !(waiting[$0 - 1].isAwaited ?? false)
+        }
+        return last.map { (waiting[$0 - 2], waiting[$0 - 1], waiting[$0]) }
     }
 
     /// Whether the two may be made one.
@@ -43,4 +50,8 @@ package enum OutboxOrder {
     ) -> Bool {
         earlier.units + later.units <= unitsMax
     }
+}
+
+extension WaitingCheckpoint {
+    package var isAwaited: Bool? { nil }
 }

@@ -71,6 +71,15 @@ package struct SwitchRecord: Hashable, Sendable, Codable {
         self.steps = [:]
     }
 
+    /// One that went from device to device, without the server. (docs/protocol/direct.md)
+    package init(
+        direct id: SwitchID, vm: VMID, from: DeviceID, to: DeviceID, created: Timestamp, steps: [String: Double]
+    ) {
+        self.init(id: id, vm: vm, from: from, to: to, created: created)
+        state = .done
+        self.steps = steps
+    }
+
     enum CodingKeys: String, CodingKey {
         case id, vm, from, to, state, reason, created, touched, held, steps
         case isCold = "cold"

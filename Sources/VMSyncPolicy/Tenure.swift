@@ -13,12 +13,17 @@ package struct Tenure: Hashable, Sendable, Codable {
             case move
             /// As `release`, for a guest that has shut itself down: all that matters is on its disks.
             case off
+            /// Directly to another device, without a word of the server. (docs/protocol/direct.md)
+            case direct
         }
         package var sequence: Sequence
         package var kind: Kind
         package var switchID: SwitchID?
 
-        package var then: AfterCommit { switchID.map(AfterCommit.move) ?? .release }
+        package var then: AfterCommit {
+            guard kind == .move, let switchID else { return .release }
+            return .move(switchID)
+        }
 
         package init(sequence: Sequence, then: AfterCommit, isOff: Bool = false) {
             self.sequence = sequence
@@ -28,6 +33,12 @@ package struct Tenure: Hashable, Sendable, Codable {
             } else {
                 kind = isOff ? .off : .release
             }
+        }
+
+        package init(sequence: Sequence, directly id: SwitchID) {
+            self.sequence = sequence
+            kind = .direct
+            switchID = id
         }
     }
 

@@ -17,6 +17,7 @@ package struct SealedCheckpoint: WaitingCheckpoint, Sendable, Codable, Hashable 
     /// Units that the pack changes.
     package var units: Int
     package var created: Double
+    package var isAwaited: Bool?
 }
 
 /// What a sealed folder says, so that sealing can be finished by another daemon.
@@ -90,7 +91,7 @@ extension Replica {
         try AtomicFile.sync(paths.outbox)
     }
 
-    /// Makes one of the two newest checkpoints of the outbox, so that however long the server is away, two wait: the
+    /// Makes one of two checkpoints of the outbox, so that however long the server is away, few wait (`OutboxOrder`): the
     /// oldest, which may have reached it, and all others in one.
     ///
     /// Order: the merged pack → the note of the newest names it, which is the moment of merging → what it swallowed
@@ -99,20 +100,21 @@ extension Replica {
     ///   format; both stay then.
     package func mergeOutbox() throws(VMSyncError) {
         let waiting = try outbox()
-        guard let (earlier, later) = OutboxOrder.nextMerge(of: waiting), var note = try note(of: later.sequence) else {
-            return
-        }
+        guard let (before, earlier, later) = OutboxOrder.nextMerge(of: waiting), var note = try note(of: later.sequence)
+        else { return }
         guard OutboxOrder.mayMerge(earlier, later, unitsMax: mergeUnitsMax) else {
             throw VMSyncError(
                 .invalidInput, "checkpoints \(earlier.sequence) and \(later.sequence) are too large to be merged")
         }
-        let state = waiting[waiting.count - 3].kind == .live ? try readDeviceState(earlier.parent) : []
-        let path = mergedPath(later.sequence)
-        let merged = try merge(earlier, later, deviceState: state, into: path)
+        let state = before.kind == .live ? try readDeviceState(earlier.parent) : []
+        // The one that isn't read: what is merged may itself come of a merge.
+        let merged = mergedPath(later.sequence)
+        let path = later.packPath == merged ? packPath(later.sequence) : merged
+        let (length, units) = try merge(earlier, later, deviceState: state, into: path)
         try Fault.point("merge-written")
         note.checkpoint.parent = earlier.parent
         note.checkpoint.packPath = path
-        (note.checkpoint.packBytes, note.checkpoint.units) = merged
+        (note.checkpoint.packBytes, note.checkpoint.units) = (length, units)
         try AtomicFile.write(note, to: notePath(later.sequence))
         try Fault.point("merge-noted")
         tidyOutbox()
@@ -162,7 +164,7 @@ extension Replica {
 
     private func mergedPath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/merged" }
 
-    private func notePath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/seal.json" }
+    func notePath(_ sequence: Sequence) -> String { sealedFolder(sequence) + "/seal.json" }
 
     func note(of sequence: Sequence) throws(VMSyncError) -> SealNote? {
         try AtomicFile.read(SealNote.self, at: notePath(sequence))

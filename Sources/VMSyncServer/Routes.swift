@@ -86,6 +86,10 @@ struct Routes {
             try json(
                 try await service.acquireLease(context.named("vm"), request.message(), by: context.caller()))
         }
+        group.post(":vm/lease/handover") { request, context in
+            try await service.noteHandover(context.named("vm"), request.message(), by: context.caller())
+            return noContent
+        }
         group.delete(":vm/lease") { request, context in
             try await service.releaseLease(context.named("vm"), request.message(), by: context.caller())
             return noContent

@@ -100,10 +100,22 @@ extension SyncService {
             })
     }
 
-    func releaseLease(_ vm: VMID, _ body: LeaseRelease, by caller: Caller) async throws {
-        guard body.word?.count ?? 0 <= APILimits.statementBytesMax else {
+    func noteHandover(_ vm: VMID, _ report: HandoverReport, by caller: Caller) async throws {
+        try checkWord(report.word)
+        try await change(vm, by: caller) { lease, _ in
+            try lease.handedOver(
+                from: report.from, report.seen, to: caller.device, under: report.epoch, word: report.word)
+        }
+    }
+
+    private func checkWord(_ word: Data?) throws(VMSyncError) {
+        guard word?.count ?? 0 <= APILimits.statementBytesMax else {
             throw VMSyncError(.invalidInput, "a word of release has at most \(APILimits.statementBytesMax) bytes")
         }
+    }
+
+    func releaseLease(_ vm: VMID, _ body: LeaseRelease, by caller: Caller) async throws {
+        try checkWord(body.word)
         try await change(vm, by: caller) { lease, _ in
             try lease.release(by: caller.device, epoch: body.epoch, word: body.word)
         }

@@ -61,7 +61,7 @@ extension World {
     /// Makes one of the two newest that wait, if more wait than should. (`Replica.mergeOutbox`)
     mutating func mergeOutbox(_ device: Int) throws(Stop) {
         let waiting = devices[device].disk.waiting
-        guard let (earlier, later) = OutboxOrder.nextMerge(of: waiting) else { return }
+        guard let (_, earlier, later) = OutboxOrder.nextMerge(of: waiting) else { return }
         let isRefused = settings.allows(.mergeRefused) && random.half()
         if isRefused { faults.note(.mergeRefused) }
         let unitsMax = isRefused ? 0 : Registers.scalarCount * 2

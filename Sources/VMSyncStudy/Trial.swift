@@ -50,6 +50,8 @@ package actor Trial {
     private var daemons: [String: ChildProcess] = [:]
     private var joined: [String] = []
     private let link: ShapedLink?
+    /// Where the devices listen for each other; `off` so that all goes over the server.
+    private let direct: String
     private var farDevices: Set<String> = []
     /// Of the account, as it was shown last.
     package nonisolated let recoveryKey = Mutex("")
@@ -62,9 +64,10 @@ package actor Trial {
 
     /// - Parameter program: the `vmsync` to run.
     package init(
-        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder
+        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder, direct: String = "off"
     ) throws(VMSyncError) {
         self.program = program
+        self.direct = direct
         self.link = link
         self.stores = stores
         folder = "\(NSTemporaryDirectory())/vmsync-trial-\(Identifier.random().prefix(10))"
@@ -74,10 +77,10 @@ package actor Trial {
 
     /// Runs `body` in a new trial and leaves nothing behind, whatever happens.
     package static func with<Result: Sendable>(
-        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder,
+        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder, direct: String = "off",
         _ body: (Trial) async throws -> Result
     ) async throws -> Result {
-        let trial = try Trial(program: program, link: link, stores: stores)
+        let trial = try Trial(program: program, link: link, stores: stores, direct: direct)
         do {
             let result = try await body(trial)
             await trial.end()
@@ -212,7 +215,8 @@ package actor Trial {
     ) async throws {
         let folders = folders(name)
         let process = try start(
-            ["daemon", "run", "--state", folders.state] + (interval.map { ["--every", "\(Int($0 * 1000))ms"] } ?? []),
+            ["daemon", "run", "--state", folders.state, "--direct", direct]
+                + (interval.map { ["--every", "\(Int($0 * 1000))ms"] } ?? []),
             isFar: farDevices.contains(name), environment: Self.environment(fault).merging(environment) { $1 },
             log: "\(folder)/\(name).log")
         daemons[name] = process

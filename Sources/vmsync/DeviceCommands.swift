@@ -64,13 +64,19 @@ struct DaemonCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
         @Option(help: "How often a running VM gets a checkpoint, such as 500ms or 5s, whatever vmsync policy says.")
         var every: String?
+        @Option(
+            help:
+                "Where your other devices reach this one directly, as HOST:PORT; port 0 for any free one; off for nowhere."
+        )
+        var direct = "0.0.0.0:0"
 
         func run() async throws {
             var policy = PolicyLayer()
             try policy.set(.every, every)
             let json = common.json
             let folders = common.folders
-            let settings = DaemonSettings(folders: folders, policy: policy, logger: common.logger)
+            let settings = DaemonSettings(
+                folders: folders, policy: policy, direct: direct == "off" ? nil : direct, logger: common.logger)
             try await DaemonService.run(settings) {
                 if json { try? Output.json(["control": folders.control]) }
             }

@@ -215,6 +215,57 @@ struct DevicePlanTests {
         #expect(situation.nextAction == .upload)
     }
 
+    // MARK: Direct links
+
+    @Test func whatTheHolderHasToSaveIsKeptByWhoHasItToo() throws {
+        var situation = following()
+        situation.replica = Sequence(rawValue: 9)
+        situation.outbox = [Sequence(rawValue: 8), Sequence(rawValue: 9)]
+        situation.outboxEpoch = Epoch(rawValue: 3)
+        #expect(situation.nextAction == .wait)
+        situation.machine = .none
+        #expect(situation.nextAction == .prepare)
+        situation.machine = .waiting
+        // A switch over the server begins when the server has it.
+        situation.server?.pendingSwitch = try pending(from: other, to: me, .requested)
+        #expect(situation.nextAction == .wait)
+        situation.server?.pendingSwitch = nil
+        // It has come as far, or the VM has gone another way.
+        situation.server?.head = Sequence(rawValue: 8)
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
+        situation.server?.head = Sequence(rawValue: 7)
+        situation.server?.epoch = Epoch(rawValue: 4)
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
+        situation.server?.epoch = Epoch(rawValue: 3)
+        situation.server?.holder = nil
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
+    }
+
+    @Test func aVMThatWasHandedOverStartsWithoutTheServer() {
+        var situation = active()
+        situation.outbox = [Sequence(rawValue: 8)]
+        situation.outboxEpoch = Epoch(rawValue: 3)
+        situation.serverTakesNothing = true
+        for machine in [DeviceSituation.Machine.none, .waiting] {
+            situation.machine = machine
+            situation.isHandedHere = true
+            #expect(situation.nextAction == .goActive)
+            situation.isHandedHere = false
+            #expect(situation.nextAction == .upload)
+        }
+    }
+
+    @Test func asManyWaitAsTheOutboxTakes() {
+        var situation = active()
+        situation.outbox = [8, 9, 10].map { Sequence(rawValue: $0) }
+        situation.outboxEpoch = Epoch(rawValue: 3)
+        situation.serverTakesNothing = true
+        situation.checkpointIsDue = true
+        #expect(situation.nextAction == .upload)
+        situation.outboxMax = 3
+        #expect(situation.nextAction == .keep)
+    }
+
     @Test func aGuestHeldInADepartureGoesNowhereUntilTheServerIsAsked() {
         var situation = active()
         situation.machine = .held

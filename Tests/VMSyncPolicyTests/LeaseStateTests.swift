@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import VMSyncCore
 import VMSyncPolicy
@@ -54,13 +55,50 @@ func code(_ body: () throws -> Void) -> VMSyncError.Code? {
     @Test func whoTakesOverTakesWhatHeHasSeenAndNothingElse() throws {
         var lease = try LeaseFixture.active()
         let seen = lease.state.epoch
-        #expect(try lease.state.acquire(by: lease.desktop, force: true, seen: seen) == seen.next)
+        #expect(try lease.state.acquire(by: lease.desktop, force: true, seen: seen) == seen.afterForce)
         let before = lease.state
         // The second of two that saw the same comes too late, and so does the first one's answer to it.
         #expect(code { _ = try lease.state.acquire(by: lease.laptop, force: true, seen: seen) } == .fenced)
         #expect(lease.state == before)
         // Asked again by whoever has it: the answer was lost.
-        #expect(try lease.state.acquire(by: lease.desktop, force: true, seen: seen) == seen.next)
+        #expect(try lease.state.acquire(by: lease.desktop, force: true, seen: seen) == seen.afterForce)
+    }
+
+    @Test func whatWasHandedOverDirectlyIsTheNewHoldersUnderItsEpoch() throws {
+        var lease = try LeaseFixture.active()
+        let (seen, now) = (lease.state.epoch, Epoch(rawValue: lease.state.epoch.rawValue + 3))
+        let word = Data([1, 2, 3])
+        func hear(_ from: DeviceID, _ seen: Epoch, _ epoch: Epoch) -> VMSyncError.Code? {
+            code {
+                try lease.state.handedOver(from: from, seen, to: lease.desktop, under: epoch, word: word)
+            }
+        }
+        #expect(hear(lease.desktop, seen, now) == .fenced, "who didn't have it can't have given it")
+        #expect(hear(lease.laptop, seen.next, now) == .fenced)
+        #expect(hear(lease.laptop, seen, seen) == .invalidInput)
+        #expect(hear(lease.laptop, seen, seen.afterForce) == .invalidInput, "so many there can't have been")
+        #expect(lease.state.holder == lease.laptop && lease.state.epoch == seen)
+        #expect(hear(lease.laptop, seen, now) == nil)
+        #expect(lease.state.holder == lease.desktop && lease.state.epoch == now && lease.state.release == word)
+        #expect(hear(lease.laptop, seen, now) == nil, "said again")
+        // What the former holder sends now comes too late.
+        #expect(code { try lease.state.release(by: lease.laptop, epoch: seen) } == .fenced)
+    }
+
+    @Test func whoTakesItByForceGetsAnEpochThatNoHandoverHasReached() throws {
+        var lease = try LeaseFixture.active()
+        let seen = lease.state.epoch
+        let forced = try lease.state.acquire(by: lease.desktop, force: true)
+        #expect(forced.rawValue >= seen.rawValue + UInt64(Handovers.countMax) && forced.rawValue % Epoch.stride == 0)
+        #expect(
+            code {
+                try lease.state.handedOver(from: lease.laptop, seen, to: lease.laptop, under: seen.next, word: nil)
+            } == .fenced)
+        #expect(try lease.state.acquire(by: lease.laptop, force: true) == forced.afterForce)
+        #expect(forced.afterForce.rawValue == forced.rawValue + Epoch.stride)
+        // A device that is cut off may have handed it over too.
+        lease.state.revoke(lease.laptop)
+        #expect(lease.state.holder == nil && lease.state.epoch == forced.afterForce.afterForce)
     }
 
     @Test func releaseNeedsHolderAndEpochAndMayBeRepeated() throws {

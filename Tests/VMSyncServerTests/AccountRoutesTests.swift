@@ -98,7 +98,8 @@ import VMSyncServer
             #expect(ended?.code == .unauthorized, "its stream has ended, and it can't begin another")
             #expect(await failure { _ = try await it.desktop.vms() }?.code == .unauthorized)
             #expect(try await it.laptop.vm(vm).holder == nil)
-            #expect(try await it.laptop.acquireLease(vm) == Epoch(rawValue: 2))
+            // It may have handed the VM over, and not said so.
+            #expect(try await it.laptop.acquireLease(vm) == Epoch(rawValue: 1).afterForce.next)
         }
     }
 

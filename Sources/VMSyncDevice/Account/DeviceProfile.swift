@@ -13,13 +13,19 @@ struct DeviceProfile: Sendable, Codable, Hashable {
     var capabilities: HostCapabilities?
     /// Whether it never runs a VM; nil is no.
     var isMirror: Bool?
+    /// Where the owner's other devices reach it, as `HOST:PORT`.
+    var addresses: [String]?
+
+    /// More cards than that no device has, or they are not for reaching it.
+    static let addressesMax = 16
 
     /// Of this device.
-    init(of me: DeviceIdentity, capabilities: HostCapabilities?) {
+    init(of me: DeviceIdentity, capabilities: HostCapabilities?, addresses: [String]? = nil) {
         name = me.name
         platform = Self.here
         self.capabilities = capabilities
         isMirror = me.isMirror
+        self.addresses = addresses
     }
 
     private init(name: String, platform: String) {

@@ -8,6 +8,7 @@ import VMSyncCore
 import VMSyncMachine
 import VMSyncPolicy
 import VMSyncReplica
+import VMSyncSecrets
 
 /// Being active: checkpoints, their upload, and the last one, with which the lease goes elsewhere.
 extension VMHost {
@@ -81,7 +82,7 @@ extension VMHost {
     /// - Parameters:
     ///   - thenResume: false leaves the guest stopped.
     ///   - interval: seconds since the last one, usually.
-    private func makeLive(thenResume: Bool, interval: Double) async throws -> Made {
+    private func makeLive(thenResume: Bool, interval: Double, isDirect: Bool = false) async throws -> Made {
         guard let machine, let replica else { throw VMSyncError(.wrongState, "the VM doesn't run here") }
         let isCurrent = trackerIsCurrent
         trackerIsCurrent = false
@@ -94,8 +95,8 @@ extension VMHost {
             publish()
         }
         replica.planCompression(
-            link: sync.up.goodput, interval: interval,
-            isAwaited: !thenResume || approach != nil)
+            link: isDirect ? nil : sync.up.goodput, interval: interval,
+            isAwaited: !thenResume || approach != nil || isDirect)
         var watch = Stopwatch()
         let sealed = try await replica.sealLive(
             &live, of: machine, header: try header(.live), thenResume: thenResume)
@@ -130,6 +131,12 @@ extension VMHost {
 
     /// Sends the oldest checkpoint of the outbox, after a restart or when the server was away.
     func upload() async throws {
+        if !handovers.isEmpty {
+            try replica?.settleOutbox()
+            // It may be for long that only two devices have it.
+            try replica?.syncOutbox()
+            try await tellHandovers()
+        }
         guard let sealed = waitingCheckpoints.first else { return }
         // The last one under a tenure decides what becomes of the lease too.
         if sealed.sequence == tenure?.departure?.sequence { return try await settleDeparture() }
@@ -163,7 +170,18 @@ extension VMHost {
         }
         let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
-        let head = try await environment.client.commit(offer, to: id, pack: .file(path: outgoing.path))
+        // Until the answer is there, the server may stand at either.
+        offered = ChainPoint(sequence: sealed.sequence, hash: outgoing.signed.hash)
+        let sending = Task { [id, client = environment.client] in
+            try await client.commit(offer, to: id, pack: .file(path: outgoing.path))
+        }
+        uploading = sending
+        defer { uploading = nil }
+        let head = try await withTaskCancellationHandler {
+            try await sending.value
+        } onCancel: {
+            sending.cancel()
+        }
         sync.up.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         environment.conditions.saveTraffic()
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
@@ -178,13 +196,35 @@ extension VMHost {
     /// Order: the replica is marked → the checkpoint leaves the outbox. The other way round a kill between the two would
     /// leave a replica that passes for the server's checkpoint of the same number.
     func drop(_ sequence: Sequence) async throws {
-        guard let replica, let sealed = waitingCheckpoints.first(where: { $0.sequence == sequence }) else { return }
-        if try await isOurs(sealed) {
-            if chain.point?.sequence ?? .base < sequence { try await followStatements(to: sequence) }
-            replica.acknowledge(sequence)
-        } else {
-            try await keepLateWork()
+        guard let replica, waitingCheckpoints.contains(where: { $0.sequence == sequence }) else { return }
+        // What two devices have the holder may have sent in one with what came after it.
+        let head = record.head?.sequence ?? .base
+        let reached = waitingCheckpoints.reversed().drop { $0.sequence > max(head, sequence) }
+        for later in reached where try await isOurs(later) {
+            if chain.point?.sequence ?? .base < later.sequence { try await followStatements(to: later.sequence) }
+            for known in waitingCheckpoints where known.sequence <= later.sequence {
+                replica.acknowledge(known.sequence)
+            }
+            return
         }
+        try await keepLateWork()
+    }
+
+    // MARK: Directly to another device
+
+    /// A checkpoint of the running guest that isn't sent to the server.
+    func makeRound() async throws -> SealedCheckpoint {
+        let made = try await makeLive(thenResume: true, interval: sync.interval, isDirect: true)
+        note(made, sending: [:])
+        return made.sealed
+    }
+
+    /// The last one here, which leaves the guest stopped.
+    /// - Returns: it, and what its parts took.
+    func makeLast() async throws -> (sealed: SealedCheckpoint, steps: [String: Double]) {
+        let made = try await makeLive(thenResume: false, interval: sync.interval, isDirect: true)
+        note(made, sending: [:])
+        return (made.sealed, report(of: made))
     }
 
     // MARK: The last checkpoint
@@ -288,13 +328,18 @@ extension VMHost {
     }
 
     private func reportDeparture(_ pending: SwitchID, _ made: Made, sending: [String: Double]) async {
-        var report = made.steps.merging(sending) { $1 }
+        let report = report(of: made).merging(sending) { $1 }
+        _ = try? await environment.client.answer(.report(report), to: pending, of: id)
+    }
+
+    private func report(of made: Made) -> [String: Double] {
+        var report = made.steps
         report["pack_bytes"] = Double(made.sealed.packBytes)
         // The same moment by the clock that the target may share.
         let since = Date().timeIntervalSince1970 * 1000 - made.live.pause.start
         report["stopped_at"] = HostClock.milliseconds - since
         report["source_clock"] = HostClock.tag(bootID: environment.bootID)
-        _ = try? await environment.client.answer(.report(report), to: pending, of: id)
+        return report
     }
 
     /// The lease is elsewhere: what is left here is a standby.
@@ -309,6 +354,7 @@ extension VMHost {
         guard let tenure, let departure = tenure.departure else {
             return try await goOnHere()
         }
+        if departure.kind == .direct, let id = departure.switchID { return try await settleHandover(id) }
         try await refreshRecord()
         let sealed = waitingCheckpoints.first { $0.sequence == departure.sequence }
         let settlement = departure.settlement(
@@ -334,7 +380,7 @@ extension VMHost {
         }
     }
 
-    private func goOnHere() async throws {
+    func goOnHere() async throws {
         if let tenure { try saveTenure(tenure.departing(nil)) }
         sync.makeDue()
         // It can't run on; what its disks hold is saved next.

@@ -49,6 +49,8 @@ extension VMHost {
 
     /// - Throws: `corrupt` if this device may not run the VM, whatever the server says of the lease.
     func checkRight() async throws {
+        // What the other device has signed was looked at when the VM came.
+        if isHandedHere { return }
         if let replica { try await followStatements(to: replica.record.sequence) }
         guard !chain.hasReleased(record.epoch) else {
             throw VMSyncError(
@@ -73,7 +75,9 @@ extension VMHost {
     /// Whether a person has said that this device takes the VM over, under the present epoch.
     var isForced: Bool { forcedEpoch == record.epoch || (tenure?.isForced ?? false) && tenure?.epoch == record.epoch }
 
-    var release: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
+    var release: Signed<Release>? { handoverWord ?? recordedRelease }
+
+    private var recordedRelease: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
 
     // MARK: What this device says
 
@@ -150,13 +154,16 @@ extension VMHost {
 
     /// Whether the server's checkpoint `sequence` is the one that this device has sealed under that number.
     func isOurs(_ sealed: SealedCheckpoint) async throws -> Bool {
-        guard let ours = FileManager.default.contents(atPath: Self.statementPath(sealed)),
-            let signed = try? Signed<Statement>(bytes: ours), let said = try? signed.read()
-        else { return false }
+        let ours = FileManager.default.contents(atPath: Self.statementPath(sealed))
+            .flatMap { try? Signed<Statement>(bytes: $0) }
         // By the time that it is looked at, it may be forgotten and pruned.
-        if chain.point == ChainPoint(sequence: sealed.sequence, hash: signed.hash) { return true }
+        if let ours, chain.point == ChainPoint(sequence: sealed.sequence, hash: ours.hash) { return true }
         let there = try await environment.client.checkpoints(of: id, after: sealed.sequence.previous, limit: 1).first
-        return there?.isThat(of: me, at: sealed.sequence, said.checksum) ?? false
+        guard let there, there.sequence == sealed.sequence else { return false }
+        if let said = try? ours?.read(), there.isThat(of: me, at: sealed.sequence, said.checksum) { return true }
+        // Another device may have sent the very state, under its own name. (docs/protocol/direct.md)
+        guard let said = try? Signed<Statement>(bytes: there.statement).read(), said.device != me else { return false }
+        return account.hasKey(of: .vm(id), withDigest: said.digest, of: sealed.digest)
     }
 
     private static func statementPath(_ sealed: SealedCheckpoint) -> String { sealed.packPath + ".statement" }

@@ -62,6 +62,8 @@ extension VMHost {
             threadPool: .singleton, logger: logger)
         tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
         openChain()
+        openHandovers()
+        if let grant = handovers.last { try shareOutbox(of: grant, replica) }
         self.replica = replica
         return replica
     }

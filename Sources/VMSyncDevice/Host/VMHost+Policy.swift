@@ -160,6 +160,8 @@ extension VMHost {
     /// Something has happened after which people change devices.
     func note(_ occasion: Occasion) {
         sync.note(occasion)
+        // What was learned of the links was learned elsewhere.
+        if occasion == .placeChanged { (sync.up, sync.down) = (TransferModel(), TransferModel()) }
         wake.signal()
     }
 

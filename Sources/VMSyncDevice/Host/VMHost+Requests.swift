@@ -24,6 +24,11 @@ struct HostRequest {
         case sync
         /// Make an earlier checkpoint the head.
         case goBack(to: Sequence)
+        /// Hand the VM over to another device directly.
+        case give(to: DirectLinks.Peer, SwitchID)
+        /// What such a device sends: a state, and the VM itself.
+        case receive(DirectPack, from: DeviceID)
+        case take(Handovers, from: DeviceID)
     }
 
     let kind: Kind
@@ -168,6 +173,9 @@ extension VMHost {
             if machineState == .running { try await keep() }
         case .goBack(let target):
             try await goBack(to: target)
+        case .give(let peer, let id): try await handOver(to: peer, as: id)
+        case .receive(let pack, let sender): try await apply(pack, from: sender)
+        case .take(let handovers, let sender): try await takeOver(handovers, from: sender)
         }
     }
 
@@ -180,7 +188,7 @@ extension VMHost {
     private func isFulfilled(_ kind: HostRequest.Kind) -> Bool {
         switch kind {
         case .start: machineState == .running
-        case .follow, .goBack, .keepNow: true
+        case .follow, .goBack, .keepNow, .give, .receive, .take: true
         case .sync: isSynced
         case .stop, .suspend: machineState == .none && tenure == nil
         }

@@ -109,7 +109,7 @@ extension VMHost {
     }
 
     /// While the source of a switch comes nearer: gives the waiting QEMU the screen of the checkpoint that is here.
-    private func preloadScreen() async {
+    func preloadScreen() async {
         guard let replica, let machine, machineState == .waiting, replica.record.kind == .live else { return }
         do {
             try await machine.preloadScreen(of: replica.deviceState())
@@ -167,7 +167,7 @@ extension VMHost {
     }
 
     /// The QEMU that waits for device state, or a new one; without a state it boots.
-    private func machineToActivate(_ state: [UInt8]?) async throws -> Machine {
+    func machineToActivate(_ state: [UInt8]?) async throws -> Machine {
         if let state {
             if machineState != .waiting || machine?.canLoad(state) != true {
                 await discardMachine()
@@ -185,6 +185,8 @@ extension VMHost {
     private func giveUpActivation(_ error: VMSyncError) async throws {
         await discardMachine()
         try saveTenure(nil)
+        // Only here there is a whole state of it.
+        if isHandedHere { return }
         if let pending = record.lastSwitch, pending.isArriving(at: me) {
             let reason = VMSyncError(
                 error.code, "the VM can't go on here: \(error.message)",

@@ -24,6 +24,7 @@ package struct HostEnvironment: Sendable {
     package var ramwatch: String?
     package var bootID: String
     package var conditions: DeviceConditions
+    var links: DirectLinks
     package var logger: Logger
 }
 
@@ -60,6 +61,17 @@ package actor VMHost {
     /// decides nothing yet, for the lease may be elsewhere, or here.
     var recordIsCurrent: Bool
     var serverAnswers: Bool
+    /// What the server last said of the lease; `record` says how it is.
+    var serverLease: (holder: DeviceID?, epoch: Epoch)
+    /// What makes the difference.
+    var handovers = Handovers()
+    /// Grants that this daemon has refused.
+    var refused: Set<SwitchID> = []
+    /// What the parts of the last direct handover took.
+    var handoverSteps: [String: Double] = [:]
+    /// The checkpoint that is on its way to the server, or was when it was broken off.
+    var offered: ChainPoint?
+    var uploading: Task<CheckpointRecord, any Error>?
     let description: VMDescription
     var replica: Replica?
     /// Whether it is known what an earlier daemon left running here. Before that nothing is decided.
@@ -148,6 +160,7 @@ package actor VMHost {
         self.description = description
         chain = Chain(vm: record.id)
         self.record = record
+        serverLease = (record.holder, record.epoch)
         recordIsCurrent = isCurrent
         serverAnswers = isCurrent
         self.environment = environment
@@ -252,6 +265,8 @@ package actor VMHost {
             startWanted: requests.contains(where: \.isStart),
             obstacle: obstacle(savedBy: saver))
         situation.isFenced = isDiverged
+        situation.outboxMax = OutboxOrder.settledMax(of: waiting)
+        situation.isHandedHere = isHandedHere
         situation.shutdown = shutdown
         situation.coldObstacle = obstacle(savedBy: nil)
         return situation
@@ -337,6 +352,7 @@ package actor VMHost {
         let known = recordIsCurrent ? record.head : nil
         record = newer
         recordIsCurrent = true
+        noteServerLease()
         noteStandings()
         keepSwitchOpen()
         if let last = newer.lastSwitch { sync.note(last) }

@@ -1,3 +1,8 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
 import VMSyncAPI
 import VMSyncCore
 import VMSyncDevice
@@ -34,6 +39,8 @@ package struct PromiseBench: Sendable {
     /// Megabits a second while programs are started.
     private static let preparing = 100
     private static let settlingMax = Duration.seconds(60)
+    /// In which the devices learn what the link carries.
+    private static let introduction = Duration.seconds(15)
     /// A session goes on until the switch interrupts it.
     private static let sessionTime = Duration.seconds(120)
 
@@ -109,6 +116,7 @@ package struct PromiseBench: Sendable {
             try await session.prepare(on: desk(stage, pages))
             try await settle(stage)
             try await link.slowDown(toMegabits: shape.up, back: shape.down)
+            try await beginAnew(stage)
             let (before, start) = (try link.bytes(), ContinuousClock.now)
             for _ in 0..<(switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count) {
                 let moved = try await move(&stage, during: &session, pages, &random)
@@ -130,9 +138,25 @@ package struct PromiseBench: Sendable {
     /// Waits until what the link couldn't carry at once is saved: a program's start, or what was left of the session before.
     private func settle(_ stage: Stage) async throws {
         let deadline = ContinuousClock.now + Self.settlingMax
+        try await sync(stage)
         while ContinuousClock.now < deadline {
             if try await stage.trial.vm(stage.active)?.sync?.keepsPromise ?? false { return }
             try await Task.sleep(for: .seconds(1))
+        }
+    }
+
+    /// As if the devices had just come to this network: what they know of the link they know of another one.
+    private func beginAnew(_ stage: Stage) async throws {
+        for device in [stage.active, stage.standby] {
+            await stage.trial.endDaemon(device, SIGTERM)
+            try await stage.trial.startDaemon(device, interval: nil)
+        }
+        try await Task.sleep(for: Self.introduction)
+    }
+
+    private func sync(_ stage: Stage) async throws {
+        _ = try await stage.trial.control(stage.active) {
+            try await $0.run("/vms/\(Stage.vmName)/sync", Done(), as: Done.self)
         }
     }
 

@@ -87,7 +87,8 @@ package struct ShapedLink: Sendable {
         // for good. The handle has to differ from the one before.
         let handle = String(Int.random(in: 1...0xfffe), radix: 16)
         return [
-            "root", "handle", "\(handle):", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burst)", "limit", "\(burst + queue)",
+            "root", "handle", "\(handle):", "tbf", "rate", "\(Int(rate * 1000))kbit", "burst", "\(burst)", "limit",
+            "\(burst + queue)",
         ]
     }
 

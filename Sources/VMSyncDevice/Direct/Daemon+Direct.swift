@@ -1,0 +1,76 @@
+import Logging
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncSecrets
+
+/// Switches from device to device. (docs/protocol/direct.md)
+extension Daemon {
+    /// Tells the others what this device can do and where it listens, if that is news.
+    func announce() async {
+        let profile = DeviceProfile(
+            of: environment.me, capabilities: environment.capabilities,
+            addresses: await environment.links.ownAddresses())
+        guard profile != announced else { return }
+        do {
+            try await profile.publish(account, client)
+            announced = profile
+        } catch {
+            // The VMs of this device run without the server, and the events tell when it is back.
+            logger.warning("\(VMSyncError(error).message)")
+        }
+    }
+
+    /// Where the others listen, as they tell.
+    func learnAddresses() async {
+        let known = devices.filter { $0.id != environment.me.id }.map { record in
+            (
+                record.id,
+                DeviceProfile.read(record, account).addresses?.prefix(DeviceProfile.addressesMax).map(\.self) ?? []
+            )
+        }
+        await environment.links.learn(Dictionary(known) { first, _ in first })
+    }
+
+    /// Moves the VM without the server, where it runs here or is to run here and the other device answers.
+    /// - Returns: nil if it doesn't, or can't take or give the VM this way.
+    func moveDirectly(
+        _ host: VMHost, to target: DeviceID, _ progress: @escaping ProgressHandler
+    ) async throws -> SwitchRecord? {
+        let me = environment.me.id
+        guard let holder = host.status.holder, holder != target, holder == me || target == me else { return nil }
+        let other = holder == me ? target : holder
+        guard let (peer, standing) = await environment.links.peer(other, for: host.id),
+            standing.obstacle == nil || holder != me
+        else { return nil }
+        progress(StepProgress(step: "moving the VM directly"))
+        do {
+            if holder == me { return try await give(host, to: peer) }
+            return try await peer.client.askForHandover(of: host.id)
+        } catch let error as VMSyncError where Self.leavesItThere.contains(error.code) {
+            logger.notice("not directly", metadata: ["because": "\(error.message)"])
+            return nil
+        }
+    }
+
+    /// The VM runs where it ran, and may go over the server.
+    private static let leavesItThere: Set<VMSyncError.Code> = [
+        .wrongState, .fenced, .notFound, .incompatible, .unauthorized,
+    ]
+
+    private func give(_ host: VMHost, to peer: DirectLinks.Peer) async throws -> SwitchRecord {
+        let (id, created) = (SwitchID.random(), Timestamp.now)
+        let steps = try await host.give(to: peer, as: id)
+        return SwitchRecord(
+            direct: id, vm: host.id, from: environment.me.id, to: peer.device, created: created, steps: steps)
+    }
+
+    /// The device `asker` wants the VM that runs here.
+    func handOver(_ host: VMHost, to asker: DeviceID) async throws -> SwitchRecord {
+        guard let (peer, _) = await environment.links.peer(asker, for: host.id) else {
+            throw VMSyncError(
+                .wrongState, "\(environment.me.name) doesn't reach the device that asks", device: environment.me.name)
+        }
+        return try await give(host, to: peer)
+    }
+}

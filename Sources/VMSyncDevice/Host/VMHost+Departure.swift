@@ -1,0 +1,182 @@
+import Foundation
+import Logging
+import VMSyncAPI
+import VMSyncCore
+import VMSyncMachine
+import VMSyncPolicy
+import VMSyncReplica
+import VMSyncSecrets
+
+/// Giving a VM to another device directly. (docs/protocol/direct.md)
+extension VMHost {
+    /// How long the server may take to say where it stands before it is done without.
+    private static let serverPatience = Duration.seconds(2)
+    /// How long a grant is sent again before other things are looked after.
+    private static let grantPatience = Duration.seconds(5)
+    private static let grantRest = Duration.milliseconds(500)
+
+    /// Hands the running VM over to `peer`.
+    /// - Returns: what the parts of it took.
+    /// - Throws: any error, and the guest goes on here; but after the grant, when it isn't known where it is: `unavailable`.
+    nonisolated func give(to peer: DirectLinks.Peer, as id: SwitchID) async throws -> [String: Double] {
+        await breakOffUpload()
+        try await ask(.give(to: peer, id))
+        return await handoverSteps
+    }
+
+    private func breakOffUpload() { uploading?.cancel() }
+
+    /// Part of the one task.
+    func handOver(to peer: DirectLinks.Peer, as id: SwitchID) async throws {
+        guard machineState == .running, let replica, let tenure, tenure.departure == nil else {
+            throw VMSyncError(.wrongState, "\(name) doesn't run here", device: environment.me.name)
+        }
+        if let capProblem { throw capProblem }
+        let standing = try await peer.client.directStanding(of: self.id)
+        if let obstacle = standing.obstacle { throw obstacle.error }
+        await learnWhatTheServerHas()
+        try await push(to: peer, after: standing.held)
+        var rounds = SwitchApproach(id)
+        while rounds.next == .anotherRound {
+            let start = ContinuousClock.now
+            let sealed = try await makeRound()
+            try await push(to: peer, after: sealed.parent)
+            rounds.note(.now - start, sent: sealed.sequence)
+            rounds.noteTarget(holds: sealed.sequence)
+        }
+        try await depart(to: peer, as: id, replica, tenure)
+    }
+
+    /// What it has already the other device needn't send, and the word must be after.
+    private func learnWhatTheServerHas() async {
+        guard serverAnswers else { return }
+        let asking = Task { try await refreshRecord() }
+        let limit = Task {
+            try await Task.sleep(for: Self.serverPatience)
+            asking.cancel()
+        }
+        _ = await asking.result
+        limit.cancel()
+        let head = record.head?.sequence ?? .base
+        for waiting in waitingCheckpoints where waiting.sequence <= head { try? await drop(waiting.sequence) }
+    }
+
+    /// Sends all that waits here from the state that the other device holds on.
+    private func push(to peer: DirectLinks.Peer, after held: Sequence) async throws {
+        let waiting = waitingCheckpoints
+        let missing = waiting.drop { $0.sequence <= held }
+        guard (missing.first?.parent ?? replica?.record.sequence) == held else {
+            throw VMSyncError(
+                .wrongState, "the other device holds checkpoint \(held), from which this one can't go on",
+                hint: "vmsync sync \(name) there, then once more")
+        }
+        for next in missing {
+            let pack = DirectPack(
+                sequence: next.sequence, epoch: next.epoch, units: next.units, size: UInt64(next.packBytes))
+            _ = try await peer.client.push(pack, from: .file(path: next.packPath), of: id)
+            // Whatever comes now, it stands there.
+            try replica?.changeOutbox { $0.isAwaited = $0.sequence == next.sequence }
+        }
+    }
+
+    /// Order: the departure is noted → the guest stands still, and the other device has its last state → the grant is noted, and
+    /// with it the VM is there → it is sent until it is answered.
+    private func depart(
+        to peer: DirectLinks.Peer, as id: SwitchID, _ replica: Replica, _ tenure: Tenure
+    ) async throws {
+        try saveTenure(tenure.departing(.init(sequence: replica.record.sequence.next, directly: id)), durable: true)
+        let granted: Handovers
+        do {
+            let (sealed, steps) = try await makeLast()
+            handoverSteps = steps
+            var watch = Stopwatch()
+            try Fault.point("direct-sealed")
+            try await push(to: peer, after: sealed.parent)
+            watch.lap("send")
+            handoverSteps.merge(watch.steps) { $1 }
+            try Fault.point("before-grant")
+            var given = handovers
+            try given.add(
+                Handover(
+                    id: id, from: me, to: peer.device, epoch: tenure.epoch, sequence: sealed.sequence,
+                    words: try words()))
+            try saveHandovers(given)
+            granted = given
+        } catch {
+            try await goOnHere()
+            throw error
+        }
+        try Fault.point("grant-noted")
+        try await deliver(granted, to: peer)
+    }
+
+    /// One after each checkpoint that the server may stand at.
+    private func words() throws -> [Data] {
+        try [chain.point, offered].compactMap(\.self).uniqued().map { point in
+            try Signed(Release(vm: id, device: me, after: point), by: account.keys).bytes
+        }
+    }
+
+    /// Sends the grant until there is an answer.
+    /// - Parameter granted: all that the server doesn't know, up to this one. The server may hear of it meanwhile.
+    private func deliver(_ granted: Handovers, to peer: DirectLinks.Peer) async throws {
+        let deadline = ContinuousClock.now + Self.grantPatience
+        while true {
+            do {
+                let verdict = try await peer.client.grant(granted, of: id)
+                if let refusal = verdict.refusal { return try await withdraw(granted, refusal) }
+                handoverSteps.merge(verdict.steps ?? [:]) { $1 }
+                return try await handedOver(granted.last)
+            } catch let error as VMSyncError where error.code == .unavailable {
+                guard ContinuousClock.now < deadline else { throw unanswered }
+                try await Task.sleep(for: Self.grantRest)
+            }
+        }
+    }
+
+    private var unanswered: VMSyncError {
+        VMSyncError(
+            .unavailable, "\(name) was handed over, and the other device doesn't say whether it runs there",
+            hint: "it is asked again; if it is lost: vmsync switch \(name) --force")
+    }
+
+    /// The other device has said that it never had the VM, and by this grant never will.
+    private func withdraw(_ granted: Handovers, _ refusal: Reason) async throws {
+        // Somebody has taken it by force meanwhile.
+        guard handovers.last == granted.last else { return try await handedOver(granted.last) }
+        var kept = handovers
+        kept.removeLast()
+        try saveHandovers(kept)
+        try await goOnHere()
+        throw refusal.error
+    }
+
+    private func handedOver(_ grant: Handover?) async throws {
+        if let grant, let replica { try shareOutbox(of: grant, replica) }
+        await discardMachine()
+        try saveTenure(nil)
+        try? await refreshRecord()
+    }
+
+    /// A handover whose end this device doesn't know, such as after a restart.
+    func settleHandover(_ pending: SwitchID) async throws {
+        guard record.holder != me || record.epoch != tenure?.epoch else {
+            // It was never noted, so that nobody has got it.
+            return try await goOnHere()
+        }
+        guard let grant = handovers.last, grant.id == pending else {
+            // The server has heard of it, or somebody has taken the VM by force.
+            return try await handedOver(nil)
+        }
+        guard let (peer, _) = await environment.links.peer(grant.to, for: id) else { throw unanswered }
+        guard handovers.last == grant else { return try await handedOver(grant) }
+        try await deliver(handovers, to: peer)
+    }
+}
+
+extension Array where Element: Hashable {
+    fileprivate func uniqued() -> [Element] {
+        var seen: Set<Element> = []
+        return filter { seen.insert($0).inserted }
+    }
+}

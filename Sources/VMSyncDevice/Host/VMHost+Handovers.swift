@@ -1,0 +1,66 @@
+import Foundation
+import Logging
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncReplica
+import VMSyncSecrets
+
+/// What this device knows of the lease that the server doesn't yet. (docs/protocol/direct.md, "Afterwards")
+extension VMHost {
+    private var handoversPath: String { paths.state + "/handovers.json" }
+
+    func openHandovers() {
+        handovers =
+            AtomicFile.readIfWhole(Handovers.self, at: handoversPath) { logger.warning("\($0.message)") }
+            ?? Handovers()
+        showHandovers()
+    }
+
+    func saveHandovers(_ changed: Handovers) throws(VMSyncError) {
+        // It says who may run the VM.
+        try AtomicFile.write(changed, to: handoversPath, durable: true)
+        handovers = changed
+        showHandovers()
+    }
+
+    /// The record as it is, and not only as the server knows it.
+    private func showHandovers() {
+        (record.holder, record.epoch) = handovers.actual(serverLease.holder, serverLease.epoch)
+    }
+
+    /// The server says this of the lease.
+    func noteServerLease() {
+        serverLease = (record.holder, record.epoch)
+        var settled = handovers
+        settled.settle(at: record.epoch)
+        if settled != handovers {
+            do { try saveHandovers(settled) } catch { logger.warning("\(error.message)") }
+        }
+        showHandovers()
+    }
+
+    /// Whether the VM was handed over to this device, and hasn't run here since.
+    var isHandedHere: Bool { handovers.last?.to == me && tenure == nil }
+
+    /// Tells the server of what it hasn't heard, before anything else under the new epoch.
+    func tellHandovers() async throws {
+        guard record.holder == me, let first = handovers.untold(serverLease.holder, serverLease.epoch) else { return }
+        try Fault.point("before-handover-told")
+        let report = HandoverReport(
+            from: first.from, seen: first.epoch, epoch: record.epoch, word: word(of: first)?.bytes)
+        try await environment.client.report(report, of: id)
+        try await refreshRecord()
+    }
+
+    /// The word that the VM was given up after the checkpoint that this device stands at.
+    var handoverWord: Signed<Release>? {
+        handovers.list.lazy.compactMap { self.word(of: $0) }.first
+    }
+
+    private func word(of handover: Handover) -> Signed<Release>? {
+        handover.words.lazy.compactMap { try? Signed<Release>(bytes: $0) }.first { word in
+            (try? word.read())?.after == self.chain.point
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import Foundation
+import Testing
+import VMSyncAPI
+import VMSyncCore
+import VMSyncPolicy
+import VMSyncStudy
+
+extension EndToEnd {
+    /// Switches from device to device. (docs/protocol/direct.md)
+    @Suite(.timeLimit(.minutes(10)))
+    struct DirectTests {
+        /// A and B, which reach each other, and a server. A's guest has booted, and B has what the server has.
+        private static func withTwo(
+            faults: [String: String] = [:], _ body: (Trial, inout Stage) async throws -> Void
+        ) async throws {
+            let guest = try await World.guest()
+            try await Trial.with(program: try World.program(), direct: "127.0.0.1:0") { trial in
+                try await trial.startServer()
+                for device in ["A", "B"] { try await trial.addDevice(device, fault: faults[device]) }
+                try await trial.create(guest)
+                try await trial.tell("A", "start", Done())
+                var stage = try await Stage(trial, active: "A", standby: "B")
+                try await stage.waitForGuest(counts: 12)
+                try await trial.waitUntilReady("B")
+                try await body(trial, &stage)
+            }
+        }
+
+        /// The switches that the server has heard of.
+        private static func switchesOfServer(_ trial: Trial) async throws -> SwitchRecord? {
+            try await trial.vm("A")?.lastSwitch
+        }
+
+        @Test func aSwitchGoesFromDeviceToDeviceAndTheServerHearsOfIt() async throws {
+            try await Self.withTwo { trial, stage in
+                for _ in 0..<4 {
+                    let record = try await stage.move()
+                    #expect(record.state == .done)
+                    try await stage.waitForGuest(counts: 4)
+                    let (active, standby) = (stage.active, stage.standby)
+                    _ = try await waitFor("the server to know where the VM runs") {
+                        let (there, here) = (try await trial.vm(standby), try await trial.vm(active))
+                        return there?.activeDevice == active && here?.holder == there?.holder
+                            && here?.head == here?.sequence ? true : nil
+                    }
+                }
+                #expect(try await Self.switchesOfServer(trial) == nil, "none went over the server")
+                #expect(try await stage.standbyAgrees())
+                #expect(try await stage.losses() == [])
+            }
+        }
+
+        @Test func withoutTheServerTheVMGoesToAndFroAndTheServerLearnsOfItLater() async throws {
+            try await Self.withTwo { trial, stage in
+                await trial.endServer()
+                for _ in 0..<3 {
+                    _ = try await stage.move()
+                    try await stage.waitForGuest(counts: 6)
+                }
+                #expect(stage.active == "B")
+                try await trial.startServer()
+                let (active, standby) = (stage.active, stage.standby)
+                _ = try await waitFor("the server to have it all", for: .seconds(60)) {
+                    let (there, here) = (try await trial.vm(standby), try await trial.vm(active))
+                    return there?.activeDevice == active && here?.notUploadedBytes == 0 && here?.head == there?.head
+                        ? true : nil
+                }
+                // Over the server again, as if nothing had been.
+                #expect(try await stage.standbyAgrees())
+                _ = try await stage.move()
+                try await stage.waitForGuest(counts: 3)
+                #expect(try await stage.losses() == [])
+            }
+        }
+    }
+}
