@@ -70,11 +70,19 @@ package struct PromiseBench: Sendable {
         try await ShapedLink.with { link in
             try await Trial.with(program: program, link: link) { trial in
                 var stage = try await begin(trial, pages)
-                for shape in Self.links {
-                    for promise in Self.promises {
-                        try await set(promise, on: stage)
-                        report.cells.append(try await measure(&stage, shape, promise, pages, over: link))
+                for (index, name) in Self.sessions.enumerated() {
+                    let count = switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count
+                    var session = try DesktopSession.named(name, seed: seed)
+                    try await link.slowDown(toMegabits: Self.preparing)
+                    try await session.prepare(on: desk(stage, pages))
+                    for shape in Self.links {
+                        for promise in Self.promises {
+                            let cell = report.cell(shape, promise)
+                            try await measure(
+                                &stage, &session, into: &report.cells[cell], count, shape, pages, over: link)
+                        }
                     }
+                    try await session.leave(on: desk(stage, pages))
                 }
             }
         }
@@ -104,31 +112,24 @@ package struct PromiseBench: Sendable {
     }
 
     private func measure(
-        _ stage: inout Stage, _ shape: Link, _ promise: Int, _ pages: PageServer, over link: ShapedLink
-    ) async throws -> PromiseBenchReport.Cell {
-        var cell = PromiseBenchReport.Cell(link: shape.name, up: shape.up, down: shape.down, promise_s: promise)
-        var random = SessionRandom(seed: seed, stream: UInt64(promise))
-        var (bytes, time) = (UInt64(0), Duration.zero)
-        for (index, name) in Self.sessions.enumerated() {
-            var session = try DesktopSession.named(name, seed: seed)
-            // What starting the programs takes is saved before: it says nothing of the work.
-            try await link.slowDown(toMegabits: Self.preparing)
-            try await session.prepare(on: desk(stage, pages))
-            try await settle(stage)
-            try await link.slowDown(toMegabits: shape.up, back: shape.down)
-            try await beginAnew(stage)
-            let (before, start) = (try link.bytes(), ContinuousClock.now)
-            for _ in 0..<(switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count) {
-                let moved = try await move(&stage, during: &session, pages, &random)
-                say("\(shape.name), within \(promise) s, \(name): \(moved.text)")
-                cell.switches.append(moved)
-            }
-            bytes += try link.bytes() - before
-            time += .now - start
-            try await session.leave(on: desk(stage, pages))
+        _ stage: inout Stage, _ session: inout DesktopSession, into cell: inout PromiseBenchReport.Cell, _ count: Int,
+        _ shape: Link, _ pages: PageServer, over link: ShapedLink
+    ) async throws {
+        var random = SessionRandom(seed: seed, stream: UInt64(cell.promise_s))
+        // What starting the programs takes, and what was left of the cell before, is saved first: it says nothing of this one.
+        try await link.slowDown(toMegabits: Self.preparing)
+        try await set(cell.promise_s, on: stage)
+        try await settle(stage)
+        try await link.slowDown(toMegabits: shape.up, back: shape.down)
+        try await beginAnew(stage)
+        let (before, start) = (try link.bytes(), ContinuousClock.now)
+        for _ in 0..<count {
+            let moved = try await move(&stage, during: &session, pages, &random)
+            say("\(shape.name), within \(cell.promise_s) s, \(session.name): \(moved.text)")
+            cell.switches.append(moved)
         }
-        cell.bytes_per_minute = Double(bytes) / time.seconds * 60
-        return cell
+        cell.bytes += try link.bytes() - before
+        cell.seconds += (ContinuousClock.now - start).seconds
     }
 
     private func desk(_ stage: Stage, _ pages: PageServer) -> Desk {
@@ -221,7 +222,9 @@ package struct PromiseBenchReport: Sendable, Codable {
         package var down: Double
         package var promise_s: Int
         package var switches: [Switch] = []
-        package var bytes_per_minute = 0.0
+        /// Over the link, both ways together, and in how much time.
+        package var bytes: UInt64 = 0
+        package var seconds = 0.0
 
         /// Of the switches of which `status` said that the promise holds.
         var promised: [Switch] { switches.filter(\.said_kept) }
@@ -231,6 +234,13 @@ package struct PromiseBenchReport: Sendable, Codable {
     package var cells: [Cell] = []
 
     package init() {}
+
+    /// The cell's place among them; a new one if there is none yet.
+    mutating func cell(_ link: PromiseBench.Link, _ promise: Int) -> Int {
+        if let known = cells.firstIndex(where: { $0.link == link.name && $0.promise_s == promise }) { return known }
+        cells.append(Cell(link: link.name, up: link.up, down: link.down, promise_s: promise))
+        return cells.count - 1
+    }
 
     package var markdown: String {
         var table = MarkdownTable(head: [
@@ -245,7 +255,7 @@ package struct PromiseBenchReport: Sendable, Codable {
                 "\(cell.link), \(cell.up)/\(cell.down)", "\(cell.promise_s)", (totals.percentile(50) ?? 0).fixed(2),
                 (totals.last ?? 0).fixed(2), (penalties.percentile(50) ?? 0).fixed(2), (penalties.last ?? 0).fixed(2),
                 "**\(cell.kept) of \(cell.promised.count)**", "\(cell.switches.count - cell.promised.count)",
-                "\(ByteCount(Int(cell.bytes_per_minute)))",
+                "\(ByteCount(Int(Double(cell.bytes) / max(1, cell.seconds) * 60)))",
             ])
         }
         return """
