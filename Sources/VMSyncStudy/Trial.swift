@@ -52,7 +52,9 @@ package actor Trial {
     private let link: ShapedLink?
     /// Where the devices listen for each other; `off` so that all goes over the server.
     private let direct: String
-    private var farDevices: Set<String> = []
+    private let home: HomeNetwork?
+    /// In whose far side a device runs; the others run here.
+    private var places: [String: ShapedLink] = [:]
     /// Of the account, as it was shown last.
     package nonisolated let recoveryKey = Mutex("")
 
@@ -64,10 +66,12 @@ package actor Trial {
 
     /// - Parameter program: the `vmsync` to run.
     package init(
-        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder, direct: String = "off"
+        program: String, link: ShapedLink? = nil, home: HomeNetwork? = nil, stores: TrialStores = .folder,
+        direct: String = "off"
     ) throws(VMSyncError) {
         self.program = program
         self.direct = direct
+        self.home = home
         self.link = link
         self.stores = stores
         folder = "\(NSTemporaryDirectory())/vmsync-trial-\(Identifier.random().prefix(10))"
@@ -77,10 +81,10 @@ package actor Trial {
 
     /// Runs `body` in a new trial and leaves nothing behind, whatever happens.
     package static func with<Result: Sendable>(
-        program: String, link: ShapedLink? = nil, stores: TrialStores = .folder, direct: String = "off",
-        _ body: (Trial) async throws -> Result
+        program: String, link: ShapedLink? = nil, home: HomeNetwork? = nil, stores: TrialStores = .folder,
+        direct: String = "off", _ body: (Trial) async throws -> Result
     ) async throws -> Result {
-        let trial = try Trial(program: program, link: link, stores: stores, direct: direct)
+        let trial = try Trial(program: program, link: link, home: home, stores: stores, direct: direct)
         do {
             let result = try await body(trial)
             await trial.end()
@@ -102,11 +106,11 @@ package actor Trial {
     ///   - fault: what to plant, as in `Fault`.
     package func startServer(_ number: Int = 0, fault: String? = nil) async throws {
         let port = listening[number]?.port ?? 0
-        let host = link?.farAddress ?? "127.0.0.1"
+        let host = home?.serverAddress ?? link?.farAddress ?? "127.0.0.1"
         let log = "\(folder)/server-\(Identifier.random().prefix(6)).log"
         let process = try start(
             ["server", "run", "--listen", "\(host):\(port)", "--json"] + stores.arguments(folder: serverFolder),
-            isFar: link != nil, environment: Self.environment(fault).merging(stores.environment) { $1 }, log: log)
+            in: link, environment: Self.environment(fault).merging(stores.environment) { $1 }, log: log)
         servers[number] = process
         let first = try await waitFor("the server to start", for: Self.startLimit) {
             guard process.isRunning else { throw VMSyncError(.unavailable, "the server ended: \(process.output)") }
@@ -124,11 +128,11 @@ package actor Trial {
         address = address.map { ServerAddress(host: $0.host, port: port, id: $0.id) }
     }
 
-    /// Starts `program` here or on the far side of the link.
+    /// Starts `program` here or on the far side of a link.
     private func start(
-        _ arguments: [String], isFar: Bool, environment: [String: String], log: String
+        _ arguments: [String], in link: ShapedLink?, environment: [String: String], log: String
     ) throws(VMSyncError) -> ChildProcess {
-        guard isFar, let link else { return try ChildProcess(program, arguments, environment: environment, log: log) }
+        guard let link else { return try ChildProcess(program, arguments, environment: environment, log: log) }
         // Through env, which finds the next program by PATH and becomes it.
         let words = link.farCommand([program] + arguments)
         return try ChildProcess("/usr/bin/env", words, environment: environment, log: log)
@@ -156,12 +160,14 @@ package actor Trial {
     /// Makes a new device that has joined, and starts its daemon.
     /// - Parameters:
     ///   - isFar: whether it is on the far side of the link.
+    ///   - number: in the house, from 0, if there is one.
     ///   - isMirror: whether it never runs a VM.
     package func addDevice(
-        _ name: String, isFar: Bool = false, isMirror: Bool = false, fault: String? = nil, interval: Double? = 1,
+        _ name: String, isFar: Bool = false, inHouse number: Int? = nil, isMirror: Bool = false, fault: String? = nil,
+        interval: Double? = 1,
         environment: [String: String] = [:]
     ) async throws {
-        if isFar { farDevices.insert(name) }
+        places[name] = number.flatMap { home?.lines[$0] } ?? (isFar ? link : nil)
         let code: String
         if let invitation, joined.isEmpty {
             code = invitation
@@ -217,7 +223,7 @@ package actor Trial {
         let process = try start(
             ["daemon", "run", "--state", folders.state, "--direct", direct]
                 + (interval.map { ["--every", "\(Int($0 * 1000))ms"] } ?? []),
-            isFar: farDevices.contains(name), environment: Self.environment(fault).merging(environment) { $1 },
+            in: places[name], environment: Self.environment(fault).merging(environment) { $1 },
             log: "\(folder)/\(name).log")
         daemons[name] = process
         _ = try await waitFor("the daemon of \(name) to start", for: Self.startLimit) { () -> DaemonStatus? in

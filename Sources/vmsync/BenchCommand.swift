@@ -20,7 +20,8 @@ struct BenchCommand: AsyncParsableCommand {
     var sessions: [String] = []
     @Option(help: "Length of each session of the part \"bytes\".") var seconds = 30
     @Option(help: "Pauses per session of the part \"pause\".") var checkpoints = 120
-    @Option(help: "Switches per link and promise of the part \"promise\".") var switches = 20
+    @Option(help: "Switches per link and promise of the part \"promise\", and per way of the part \"direct\".")
+    var switches = 20
     @Option(help: "What the sessions are drawn from.") var seed: UInt64 = 1
     @Option(help: "Folder of the desktop guest. (default: $VMSYNC_GUESTS/desktop)") var desktop: String?
 

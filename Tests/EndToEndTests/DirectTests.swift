@@ -50,6 +50,58 @@ extension EndToEnd {
             }
         }
 
+        /// Where who dies: the source before and after it has given the VM away, the target before and after it has taken it.
+        private static let deaths = [
+            ("A", "direct-sealed"), ("A", "before-grant"), ("A", "grant-noted"), ("B", "before-grant-taken"),
+            ("B", "grant-taken"), ("B", "handed-over"), ("B", "before-handover-told"),
+        ]
+
+        @Test(arguments: deaths) func whoeverDiesOnTheWayTheVMRunsInOnePlace(_ device: String, _ point: String)
+            async throws
+        {
+            try await Self.withTwo(faults: [device: point + ":kill"]) { trial, stage in
+                do {
+                    _ = try await stage.move()
+                } catch {
+                    print("\(point): \(error)")
+                }
+                _ = try await waitFor("\(device) to die at \(point)") {
+                    await trial.daemonIsRunning(device) ? nil : true
+                }
+                try await trial.startDaemon(device)
+                let (here, there) = (stage.active, stage.standby)
+                let active = try await waitFor("the guest to run", for: .seconds(60)) { () -> String? in
+                    let states = (try await trial.vm(here), try await trial.vm(there))
+                    let running = (states.0?.machine?.state == "running", states.1?.machine?.state == "running")
+                    guard running != (true, true) else { throw VMSyncError(.bug, "it runs in two places") }
+                    guard states.0?.holder == states.1?.holder, states.0?.head == states.1?.head else { return nil }
+                    return running.0 ? here : running.1 ? there : nil
+                }
+                if active != stage.active { try stage.turn() }
+                try await stage.waitForGuest(counts: 5)
+                #expect(try await stage.standbyAgrees())
+                #expect(try await stage.losses() == [])
+            }
+        }
+
+        @Test func whatWasGivenToADeviceThatIsLostIsTakenBack() async throws {
+            try await Self.withTwo(faults: ["B": "before-grant-taken:kill"]) { trial, stage in
+                await #expect(throws: VMSyncError.self) { _ = try await stage.move() }
+                let held = try await waitFor("A to say so") {
+                    try await trial.vm("A").flatMap { $0.problem?.message.contains("handed over") ?? false ? $0 : nil }
+                }
+                #expect(held.machine?.state != "running")
+                let taken = try await trial.vmsync("A", "switch", Stage.vmName, "--force", "--yes")
+                #expect(taken.code == 0, "\(taken.errors)")
+                // It goes on where it stood, and nothing is a fork.
+                try await stage.waitForGuest(counts: 5)
+                #expect(try await trial.vm("A")?.forks == 0)
+                try await trial.startDaemon("B")
+                #expect(try await stage.standbyAgrees())
+                #expect(try await stage.losses() == [])
+            }
+        }
+
         @Test func withoutTheServerTheVMGoesToAndFroAndTheServerLearnsOfItLater() async throws {
             try await Self.withTwo { trial, stage in
                 await trial.endServer()

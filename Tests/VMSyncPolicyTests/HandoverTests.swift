@@ -9,7 +9,8 @@ import VMSyncPolicy
 
     private static func handover(_ from: DeviceID, _ to: DeviceID, _ epoch: UInt64) -> Handover {
         Handover(
-            id: .random(), from: from, to: to, epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: 9), words: [])
+            id: .random(), from: from, to: to, epoch: Epoch(rawValue: epoch), sequence: Sequence(rawValue: 9), words: []
+        )
     }
 
     private static func of(_ list: Handover...) throws -> Handovers {

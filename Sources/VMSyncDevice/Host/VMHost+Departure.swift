@@ -151,6 +151,17 @@ extension VMHost {
         throw refusal.error
     }
 
+    /// A person has said that the other device is lost. The guest stands still here as it was given away: it goes on, and what
+    /// the other one has done, if it has it, is late work there.
+    private func takeBack() async throws {
+        let epoch = record.epoch
+        try replica?.changeOutbox { $0.epoch = epoch }
+        var taken = Tenure(epoch: epoch, departure: tenure?.departure, isForced: true)
+        taken.hasSent = tenure?.hasSent
+        try saveTenure(taken, durable: true)
+        try await goOnHere()
+    }
+
     private func handedOver(_ grant: Handover?) async throws {
         if let grant, let replica { try shareOutbox(of: grant, replica) }
         await discardMachine()
@@ -163,6 +174,9 @@ extension VMHost {
         guard record.holder != me || record.epoch != tenure?.epoch else {
             // It was never noted, so that nobody has got it.
             return try await goOnHere()
+        }
+        if record.holder == me, isForced, machineState == .held, record.head?.sequence == chain.point?.sequence {
+            return try await takeBack()
         }
         guard let grant = handovers.last, grant.id == pending else {
             // The server has heard of it, or somebody has taken the VM by force.

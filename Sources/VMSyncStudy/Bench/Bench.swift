@@ -12,6 +12,8 @@ package enum BenchPart: String, Sendable, Codable, CaseIterable {
     case history
     /// Whether `switch-within` keeps what it promises; needs root.
     case promise
+    /// Switches from device to device behind a slow line; needs root.
+    case direct
 }
 
 /// All measurements, one after the other.
@@ -88,6 +90,11 @@ package struct Bench: Sendable {
             bench.switches = switches
             bench.seed = seed
             report.promise = try await bench.run(program: program)
+        case .direct:
+            var bench = DirectBench(guest: try guest, say: say)
+            bench.switches = switches
+            bench.seed = seed
+            report.direct = try await bench.run(program: program)
         }
     }
 }
@@ -104,6 +111,7 @@ package struct BenchReport: Sendable, Codable {
     package var suspend: SuspendBenchReport?
     package var history: HistoryBenchReport?
     package var promise: PromiseBenchReport?
+    package var direct: DirectBenchReport?
     /// By part: why it couldn't be measured.
     package var problems: [String: String] = [:]
 
@@ -118,7 +126,7 @@ package struct BenchReport: Sendable, Codable {
     package var text: String {
         [
             bytes?.markdown, pause?.markdown, slowdown?.markdown, codec?.markdown, nbd?.text, moves?.markdown,
-            suspend?.markdown, history?.markdown, promise?.markdown,
+            suspend?.markdown, history?.markdown, promise?.markdown, direct?.markdown,
         ].compactMap(\.self).joined(separator: "\n\n")
     }
 

@@ -40,6 +40,7 @@ struct BenchDocument {
         add("Switch and live migration", report.moves?.markdown)
         add("Suspend and resume", report.suspend?.markdown)
         add("A switch within a time", report.promise?.markdown)
+        add("From device to device", report.direct?.markdown)
         add("A long history", report.history?.markdown)
         add("The codec", report.codec?.markdown, .codec)
         add("The disk", report.nbd.map { "```\n\($0.text)\n```" })

@@ -25,7 +25,7 @@ package struct ShapedLink: Sendable {
     package let farAddress: String
     /// The near end of the cable; the far one is called `farCard` in its namespace.
     let nearCard: String
-    private static let farCard = "far"
+    static let farCard = "far"
 
     /// Runs `body` with a new link and leaves none behind, whatever happens.
     package static func with<Result: Sendable>(_ body: (ShapedLink) async throws -> Result) async throws -> Result {
@@ -49,12 +49,17 @@ package struct ShapedLink: Sendable {
         let name = Identifier.random().prefix(8)
         namespace = "vmsync-\(name)"
         nearCard = "vms-\(name)"
-        // Addresses that are set aside for measurements (RFC 2544), four for each link; two are for its ends.
+        (nearAddress, farAddress) = Self.freePair()
+    }
+
+    /// Addresses for the ends of a cable. They are set aside for measurements (RFC 2544), four for each cable.
+    static func freePair() -> (String, String) {
         let place = Int.random(in: 0..<1 << 15) * 4
         func address(_ number: Int) -> String { "198.\(18 + number >> 16).\(number >> 8 & 255).\(number & 255)" }
-        nearAddress = address(place + 1)
-        farAddress = address(place + 2)
+        return (address(place + 1), address(place + 2))
     }
+
+    static func freeAddress() -> String { freePair().0 }
 
     private func make() async throws {
         try await Self.ip("netns", "add", namespace)
@@ -80,7 +85,7 @@ package struct ShapedLink: Sendable {
         try await Self.tc(["-n", namespace, "qdisc", "replace", "dev", Self.farCard] + Self.shape(back))
     }
 
-    private static func shape(_ rate: Double) -> [String] {
+    static func shape(_ rate: Double) -> [String] {
         let burst = burstBytes(ofMegabits: rate)
         let queue = max(Int(rate * 1000 / 8) * queueMilliseconds, queueBytesMin)
         // A queue of its own each time: in one that is kept, what was taken in under a larger burst than it has now blocks it
@@ -123,11 +128,11 @@ package struct ShapedLink: Sendable {
         }.value
     }
 
-    private static func ip(_ arguments: String...) async throws {
+    static func ip(_ arguments: String...) async throws {
         try await QEMUTool.run("ip", arguments, package: "iproute2")
     }
 
-    private static func tc(_ arguments: [String]) async throws {
+    static func tc(_ arguments: [String]) async throws {
         try await QEMUTool.run("tc", arguments, package: "iproute2")
     }
 }
