@@ -9,7 +9,7 @@ extension Daemon {
     func takeover(of host: VMHost) async throws -> Takeover {
         let record = try await client.vm(host.id)
         let now = try await client.checkHealth()
-        let holder = record.holder
+        let holder = await host.holder(by: record)
         let device = holder == nil ? nil : try await client.devices().first { $0.id == holder }
         func since(_ time: Timestamp) -> Double { Double(now.rawValue - time.rawValue) / 1000 }
         return Takeover(

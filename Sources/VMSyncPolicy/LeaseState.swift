@@ -78,7 +78,9 @@ package struct LeaseState: Hashable, Sendable {
     ) throws(VMSyncError) {
         if holder == device, self.epoch == epoch { return }
         try checkHolder(from, seen)
-        guard seen < epoch, epoch < seen.afterForce else {
+        // The holder itself may take back what it has given to a device that is lost: past any handover.
+        let isTakenBack = from == device && epoch == seen.afterForce
+        guard seen < epoch, epoch < seen.afterForce || isTakenBack else {
             throw VMSyncError(.invalidInput, "epoch \(epoch) can't follow \(seen) by handing over")
         }
         free()

@@ -85,6 +85,17 @@ func code(_ body: () throws -> Void) -> VMSyncError.Code? {
         #expect(code { try lease.state.release(by: lease.laptop, epoch: seen) } == .fenced)
     }
 
+    @Test func whatWasGivenToALostDeviceIsTakenBackPastAnyHandover() throws {
+        var lease = try LeaseFixture.active()
+        let seen = lease.state.epoch
+        try lease.state.handedOver(from: lease.laptop, seen, to: lease.laptop, under: seen.afterForce, word: nil)
+        #expect(lease.state.holder == lease.laptop && lease.state.epoch == seen.afterForce)
+        #expect(
+            code {
+                try lease.state.handedOver(from: lease.laptop, seen, to: lease.desktop, under: seen.next, word: nil)
+            } == .fenced)
+    }
+
     @Test func whoTakesItByForceGetsAnEpochThatNoHandoverHasReached() throws {
         var lease = try LeaseFixture.active()
         let seen = lease.state.epoch

@@ -151,6 +151,19 @@ extension VMHost {
         throw refusal.error
     }
 
+    /// Whether the VM was given to a device that hasn't said that it has it, and the server knows nothing of it.
+    var isGivenAway: Bool {
+        tenure?.departure?.kind == .direct && handovers.last?.id == tenure?.departure?.switchID
+            && serverLease.holder == me
+    }
+
+    /// The lease under an epoch that the other device can't have reached.
+    func takeLeaseBack() async throws -> Epoch {
+        let (seen, epoch) = (serverLease.epoch, serverLease.epoch.afterForce)
+        try await environment.client.report(HandoverReport(from: me, seen: seen, epoch: epoch, word: nil), of: id)
+        return epoch
+    }
+
     /// A person has said that the other device is lost. The guest stands still here as it was given away: it goes on, and what
     /// the other one has done, if it has it, is late work there.
     private func takeBack() async throws {

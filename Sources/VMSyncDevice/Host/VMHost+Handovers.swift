@@ -40,6 +40,9 @@ extension VMHost {
         showHandovers()
     }
 
+    /// Who has the VM, where the server says `record`.
+    func holder(by record: VMRecord) -> DeviceID? { handovers.actual(record.holder, record.epoch).holder }
+
     /// Whether the VM was handed over to this device, and hasn't run here since.
     var isHandedHere: Bool { handovers.last?.to == me && tenure == nil }
 

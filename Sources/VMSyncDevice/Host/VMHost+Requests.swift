@@ -152,7 +152,9 @@ extension VMHost {
         case .start(let force, let seen):
             // What waits is sent first, and what lacks is fetched.
             if let capProblem { throw capProblem }
-            let epoch = try await acquireLease(force: force, seen: seen)
+            let epoch =
+                force && isGivenAway
+                ? try await takeLeaseBack() : try await acquireLease(force: force, seen: seen)
             if force { forcedEpoch = epoch }
             try await refreshRecord()
         case .stop(let force):
