@@ -81,6 +81,8 @@ package struct DeviceSituation: Sendable {
     package var coldObstacle: VMSyncError?
     /// Whether another device has handed the VM over directly, and it hasn't run here yet.
     package var isHandedHere = false
+    /// Whether the server doesn't know yet that it is this device that has the VM.
+    package var isHandoverUntold = false
     /// Whether the user asked for the VM to run here.
     package var startWanted: Bool
     /// Why this device can't run the VM, if so.
@@ -178,6 +180,8 @@ extension DeviceSituation {
             let isFenced = outboxEpoch.map { $0 != server.epoch } ?? false
             return oldest <= server.head || isFenced ? .drop(oldest) : withOutbox
         }
+        // It is told before the first upload; of an outbox that a power loss has taken nothing else would tell it.
+        if isHandoverUntold, !serverTakesNothing { return .upload }
         switch machine {
         case .running:
             return whileRunning(server)

@@ -19,6 +19,8 @@ package enum OutboxOrder {
         usualMax + waiting.dropFirst().dropLast().count { $0.isAwaited ?? false }
     }
     package static let usualMax = 2
+    /// So many lie with a device to which they were sent directly before it merges them: more than a switch sends.
+    package static let sharedMax = 12
 
     /// Those of `sealed` that wait, oldest first: each follows the one before. Left out is what a merge has swallowed that
     /// was killed before it removed it.

@@ -69,6 +69,8 @@ extension Replica {
         _ live: inout LiveCapture, of machine: Machine, header: CheckpointHeader, thenResume: Bool
     ) async throws -> SealedCheckpoint {
         let waits = thenResume && !live.capture.mayRun
+        // As fast as can be then, whatever the link would want: strongly compressed it would stand still for many seconds.
+        if waits { planCompression(link: nil, interval: 0) }
         let sealed: SealedCheckpoint
         do {
             sealed = try seal(live.capture, deviceState: live.deviceState, header: header)

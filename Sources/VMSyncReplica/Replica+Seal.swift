@@ -62,6 +62,8 @@ extension Replica {
             let note = try write(capture, deviceState: deviceState, header: header, draft: draft)
             if header.kind == .off { try syncOutbox() }
             try Fault.point("before-seal")
+            // One that was received and never applied.
+            AtomicFile.remove(folder)
             guard rename(draft, folder) == 0 else { throw .system("rename", path: folder) }
             if header.kind == .off { try AtomicFile.syncFolder(of: folder) }
             try Fault.point("after-seal")

@@ -8,8 +8,8 @@ struct Ledger {
         let work: Int32
     }
 
-    /// By epoch: whether the lease was taken by force while it was valid.
-    private var forcedAway: [Bool] = []
+    /// Epochs under which devices may have the VM from whom it was taken by force: with those that they have given it.
+    private var forcedAway: [Range<Epoch>] = []
     /// By sequence: the checkpoint whose commit was answered.
     private(set) var acknowledged: [Int32?] = [nil]
     private(set) var newestAcknowledged = 0
@@ -20,16 +20,9 @@ struct Ledger {
     /// By device: how often its late work had to be kept.
     var kept = [Int](repeating: 0, count: Names.devicesMax)
 
-    mutating func noteForcedAway(_ epoch: Epoch) {
-        let index = Int(epoch.rawValue)
-        while forcedAway.count <= index { forcedAway.append(false) }
-        forcedAway[index] = true
-    }
+    mutating func noteForced(from epoch: Epoch, to forced: Epoch) { forcedAway.append(epoch..<forced) }
 
-    func wasForcedAway(_ epoch: Epoch) -> Bool {
-        let index = Int(epoch.rawValue)
-        return index < forcedAway.count && forcedAway[index]
-    }
+    func wasForcedAway(_ epoch: Epoch) -> Bool { forcedAway.contains { $0.contains(epoch) } }
 
     mutating func noteAcknowledged(_ checkpoint: SealedCheckpoint) {
         let index = Int(checkpoint.sequence.rawValue)

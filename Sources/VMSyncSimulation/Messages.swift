@@ -24,6 +24,8 @@ enum Request {
     case acquire(force: Bool)
     /// Gives the lease back; with `word` if others need to know that it did not run the VM.
     case release(epoch: UInt64, word: Bool)
+    /// The VM was handed over directly, from whom the server knows, under `seen`.
+    case handedOver(from: Int, seen: UInt64, epoch: UInt64, word: ReleaseWord?)
     case requestSwitch(to: Int, isCold: Bool)
     case ready(Int32, at: Sequence)
     case refuse(Int32)
@@ -72,6 +74,8 @@ enum Failure: Error, Equatable {
 
 enum Answer {
     case done
+    /// Of another device: whether it has taken the VM.
+    case verdict(isTaken: Bool)
     /// A record, as its place in `SimulatedServer.published`.
     case record(Int)
     case epoch(Epoch)

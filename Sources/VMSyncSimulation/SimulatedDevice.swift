@@ -29,6 +29,9 @@ struct DeviceDisk {
         var isOffered = false
         /// Whether it survives a power loss.
         var isSynced = false
+        var isAwaited: Bool?
+        /// Whether another device has sealed it.
+        var isReceived = false
         /// Whether it was sealed before the host lost its power.
         var isOfEarlierBoot = false
 
@@ -53,6 +56,8 @@ struct DeviceDisk {
     var tenureBefore: Tenure?
     /// `chain.json`: up to which epoch the VM was given back without running it.
     var released = Epoch(rawValue: 0)
+    /// `handovers.json`, which survives a power loss.
+    var handovers = Handovers()
     /// Late work that is kept until the person drops it: checkpoints, each relative to the one before.
     var forks: [Waiting] = []
     var hasBase = true
@@ -75,6 +80,8 @@ enum PersonRequest: Equatable {
     case suspend
     case shutDown
     case pullPlug
+    /// Hand the VM over directly.
+    case give(to: Int)
 }
 
 /// What a daemon waits for, and goes on with when the answer comes.
@@ -85,8 +92,9 @@ enum Awaited: Equatable {
     case earlierSent(Int32)
     /// The last one; `again` if the server was asked before whether it may still be sent.
     case lastSent(Int32, again: Bool)
-    /// Which checkpoint stands where one of the outbox waits.
-    case looked(Sequence, inDeparture: Bool)
+    /// Which checkpoint stands where one of the outbox waits that is older than `before`, when `oldest` is to be dropped.
+    case looked(Sequence, oldest: Sequence, inDeparture: Bool)
+    case granted(SwitchID)
     case settling
     case settlingFailed
     case refreshed
@@ -103,6 +111,7 @@ enum Awaited: Equatable {
     case refreshedToRelease(Epoch, force: Bool)
     case releasedToAcquire(force: Bool)
     case started
+    case takenBack
     case gaveUp(Failure)
     case releasedAfterGivingUp(Failure)
 }
@@ -110,6 +119,9 @@ enum Awaited: Equatable {
 /// What a daemon knows, and forgets when it dies.
 struct Daemon {
     var record: DeviceSituation.Server?
+    /// What the server said of the lease; `record` says how it is.
+    var serverLease: (holder: DeviceID?, epoch: Epoch) = (nil, Epoch(rawValue: 0))
+    var refused: Set<SwitchID> = []
     var revision = -1
     var release: ReleaseWord?
     var silent: Int?

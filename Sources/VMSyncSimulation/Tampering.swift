@@ -46,7 +46,7 @@ package enum Tampering: CaseIterable, Sendable {
         case .twoRunUnderOneEpoch:
             world.runByHand(0, epoch: 1)
             world.runByHand(1, epoch: 1)
-            world.ledger.noteForcedAway(Epoch(rawValue: 1))
+            world.ledger.noteForced(from: Epoch(rawValue: 1), to: Epoch(rawValue: 2))
         case .twoRunUnforced:
             world.runByHand(0, epoch: 1)
             world.runByHand(1, epoch: 2)

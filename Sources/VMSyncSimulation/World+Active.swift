@@ -67,7 +67,7 @@ extension World {
     /// The server is away, and what was made stays here: one with all that waits, but for the oldest.
     mutating func keepCheckpoint(_ device: Int) throws(Stop) {
         _ = try makeCheckpoint(device)
-        do throws(Stop) { try mergeOutbox(device) } catch {
+        do throws(Stop) { try settleOutbox(device) } catch {
             // No more checkpoints before the server has those that wait.
             guard case .failed = error else { throw error }
         }
@@ -83,7 +83,7 @@ extension World {
     }
 
     /// Stops the guest, takes out of it what is new, and seals it. On failure the guest runs on.
-    private mutating func capture(_ device: Int, thenResume: Bool) throws(Stop) -> SealedCheckpoint {
+    mutating func capture(_ device: Int, thenResume: Bool) throws(Stop) -> SealedCheckpoint {
         guard devices[device].qemu == .running else { throw .failed(.machine) }
         try write(device)
         if goesWrong(.captureFailed) { throw .failed(.machine) }
@@ -106,10 +106,14 @@ extension World {
     // MARK: Upload
 
     mutating func upload(_ device: Int) throws(Stop) {
-        guard let oldest = devices[device].disk.waiting.first else { return }
+        guard let oldest = devices[device].disk.waiting.first else {
+            _ = try tellHandover(device)
+            return
+        }
         // The last one under a tenure decides what becomes of the lease too.
         if oldest.sequence == devices[device].disk.tenure?.departure?.sequence { return try settleDeparture(device) }
         devices[device].daemon.roundBegan = nil
+        if try tellHandover(device) { return }
         sendCommit(device, oldest.number, .keep, then: .uploaded(oldest.number))
     }
 
@@ -151,28 +155,46 @@ extension World {
 
     // MARK: What the server has gone past
 
-    /// The server's history has come as far as this one, which waits here. (`VMHost.drop`)
+    /// The server's history has come as far as this one, which waits here, or past it. (`VMHost.drop`)
     mutating func drop(_ device: Int, _ sequence: Sequence, inDeparture: Bool) throws(Stop) {
-        guard let waiting = devices[device].disk.waiting.first(where: { $0.sequence == sequence }) else { return }
-        guard waiting.isOffered else { return try setAside(device, waiting) }
-        ask(device, .checkpoint(sequence), then: .looked(sequence, inDeparture: inDeparture))
+        let head = devices[device].daemon.record?.head ?? .base
+        try look(device, upTo: max(head, sequence), oldest: sequence, inDeparture: inDeparture)
+    }
+
+    /// What two devices have the holder may have sent in one with what came after it: the newest is looked at first.
+    private mutating func look(
+        _ device: Int, upTo limit: Sequence, oldest: Sequence, inDeparture: Bool
+    ) throws(Stop) {
+        let waiting = devices[device].disk.waiting
+        guard let first = waiting.first(where: { $0.sequence == oldest }) else { return }
+        guard let next = waiting.last(where: { $0.sequence <= limit }) else {
+            try setAside(device, first)
+            if inDeparture { try sendLast(device, again: true) }
+            return
+        }
+        ask(
+            device, .checkpoint(next.sequence),
+            then: .looked(next.sequence, oldest: oldest, inDeparture: inDeparture))
     }
 
     /// - Parameter there: the server's checkpoint at `sequence`.
-    mutating func settle(_ device: Int, _ sequence: Sequence, there: Int32?) throws(Stop) {
-        guard let waiting = devices[device].disk.waiting.first(where: { $0.sequence == sequence }) else { return }
-        if let there, isOurs(device, waiting, there) { return acknowledge(device, sequence) }
-        try setAside(device, waiting)
+    mutating func settle(
+        _ device: Int, _ sequence: Sequence, _ oldest: Sequence, there: Int32?, inDeparture: Bool
+    ) throws(Stop) {
+        let waiting = devices[device].disk.waiting
+        guard let found = waiting.first(where: { $0.sequence == sequence }) else { return }
+        guard let there, isOurs(device, found, there) else {
+            return try look(device, upTo: sequence.previous, oldest: oldest, inDeparture: inDeparture)
+        }
+        for known in waiting where known.sequence <= sequence { acknowledge(device, known.sequence) }
+        if inDeparture { try sendLast(device, again: true) }
     }
 
     private func isOurs(_ device: Int, _ waiting: DeviceDisk.Waiting, _ there: Int32) -> Bool {
-        let found = sealed[Int(there)]
-        let record = CheckpointRecord(
-            sequence: found.sequence, basis: found.parent, epoch: found.epoch, device: Names.devices[found.device],
-            kind: found.kind, size: 1, checksum: Names.hash(ofCheckpoint: found.number), statement: .init(),
-            created: Timestamp(rawValue: 0))
-        let checksum = Names.hash(ofCheckpoint: waiting.number)
-        return record.isThat(of: devices[device].name, at: waiting.sequence, checksum)
+        let (found, ours) = (sealed[Int(there)], sealed[Int(waiting.number)])
+        guard found.sequence == waiting.sequence else { return false }
+        // The very state, whoever has sent it, and under whichever epoch.
+        return found.work == ours.work && found.pack.digest == ours.pack.digest
     }
 
     /// The VM went on without it: it is kept, and the replica is off the history.

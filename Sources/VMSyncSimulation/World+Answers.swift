@@ -13,9 +13,9 @@ extension World {
         case (.lastSent(let number, _), _):
             noteCommitted(device, number)
             try departed(device)
-        case (.looked(let sequence, let inDeparture), .checkpoint(let there)):
-            try settle(device, sequence, there: there)
-            if inDeparture { try sendLast(device, again: true) }
+        case (.looked(let sequence, let oldest, let inDeparture), .checkpoint(let there)):
+            try settle(device, sequence, oldest, there: there, inDeparture: inDeparture)
+        case (.granted(let id), .verdict(let isTaken)): try granted(device, id, isTaken: isTaken)
         case (.settling, .record(let index)):
             takeRecord(index, device)
             try settle(device)
@@ -38,7 +38,7 @@ extension World {
         case .toldFailure(let first): throw .failed(first)
         // The VM runs already, or the source goes on without it, only later.
         case .arrived, .followed: break
-        case .acquired, .refreshedToRelease, .releasedToAcquire, .started: refuseRequest(device)
+        case .acquired, .refreshedToRelease, .releasedToAcquire, .started, .takenBack: refuseRequest(device)
         case .gaveUp(let first): try releaseAfterGivingUp(device, first)
         default: throw .failed(failure)
         }
@@ -51,6 +51,7 @@ extension World {
         let published = server.published[index]
         devices[device].daemon.record = published.state
         devices[device].daemon.revision = index
+        noteServerLease(device)
         devices[device].daemon.release = published.release
         devices[device].daemon.silent = published.silent
         if let known { noteHead(device, known.head, known.headKind) }

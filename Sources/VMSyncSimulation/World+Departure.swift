@@ -49,6 +49,7 @@ extension World {
     /// - Parameter again: whether a refusal is a failure, and not a reason to ask how things stand.
     mutating func sendLast(_ device: Int, again: Bool) throws(Stop) {
         guard devices[device].daemon.awaited == .nothing else { return }
+        if try tellHandover(device) { return }
         guard let departure = devices[device].disk.tenure?.departure, let oldest = devices[device].disk.waiting.first,
             oldest.sequence <= departure.sequence
         else { return try departed(device) }
@@ -86,7 +87,8 @@ extension World {
     // MARK: Settling
 
     mutating func settleDeparture(_ device: Int) throws(Stop) {
-        guard devices[device].disk.tenure?.departure != nil else { return try goOnHere(device) }
+        guard let departure = devices[device].disk.tenure?.departure else { return try goOnHere(device) }
+        if departure.kind == .direct, let id = departure.switchID { return try settleHandover(device, id) }
         ask(device, .record, then: .settling)
     }
 

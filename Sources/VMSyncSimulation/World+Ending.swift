@@ -73,11 +73,19 @@ extension World {
     private var asksNow: Bool { ending.looks % Self.patience == 1 }
 
     private var isSettled: Bool {
-        ledger.owed.isEmpty
+        ledger.owed.allSatisfy { isShared(devices[$0.device]) }
             && devices.allSatisfy {
                 $0.isDaemonUp && ($0.daemon.isAdopted || !$0.disk.hasBase) && $0.isConnected && !$0.daemon.isDiverged
-                    && $0.disk.waiting.isEmpty && $0.disk.tenure?.departure == nil
+                    && ($0.disk.waiting.isEmpty || isShared($0)) && $0.disk.tenure?.departure == nil
             }
+    }
+
+    /// It waits for the holder, whose VM may be off, to save what both have or to go another way.
+    private func isShared(_ device: SimulatedDevice) -> Bool {
+        guard ending.stage == .settling, let oldest = device.disk.waiting.first, let holder = server.lease.holder else {
+            return false
+        }
+        return holder != device.name && oldest.epoch == server.lease.epoch && oldest.sequence > server.head
     }
 
     private mutating func startCalmly() {

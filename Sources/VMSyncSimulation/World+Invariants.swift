@@ -121,10 +121,11 @@ extension World {
 
     // MARK: Space
 
-    /// The oldest, the one into which the others go, the one just made, and the last one of a tenure.
-    private static let outboxMax = 4
+    /// The oldest, the one into which the others go, the one just made, and the last one of a tenure; and what another device
+    /// has sent directly.
+    private static let outboxMax = 4 + OutboxOrder.sharedMax
     /// What lay in the outbox each time, if the person never drops any.
-    private static let forksMax = 4
+    private static let forksMax = 4 + OutboxOrder.sharedMax
     private static let namelessMax = 32
 
     private func checkSpace(_ index: Int) throws(Violation) {

@@ -33,6 +33,12 @@ extension World {
     mutating func open(_ device: Int) throws(Stop) {
         guard devices[device].disk.hasBase else { return }
         try recover(device)
+        // Of one that isn't answered it isn't known yet whose it is.
+        if let grant = devices[device].disk.handovers.last,
+            grant.to == devices[device].name || devices[device].disk.tenure == nil
+        {
+            shareOutbox(device, grant)
+        }
         try adopt(device)
         devices[device].daemon.isAdopted = true
         if let number = devices[device].disk.record.applying, devices[device].disk.inbox == number {

@@ -16,6 +16,7 @@ extension World {
         case 8: request(.shutDown, of: runningDevice ?? device)
         case 9: if random.below(4) == 0 { request(.pullPlug, of: runningDevice ?? device) }
         case 10: dropForks(device)
+        case 11, 12: if let source = runningDevice { request(.give(to: device), of: source) }
         default: if runningDevice == nil { request(.start(force: false), of: device) }
         }
         queue.plan(.person, at: now + 1 + random.below(settings.personGap))

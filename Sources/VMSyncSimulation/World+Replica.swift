@@ -41,7 +41,7 @@ extension World {
         let disk = devices[device].disk
         guard !disk.record.isDamaged, disk.record.applying == nil,
             let waiting = disk.outbox.first(where: { $0.sequence == disk.record.sequence.next }),
-            !waiting.isOfEarlierBoot,
+            !waiting.isOfEarlierBoot, !waiting.isReceived,
             sealed[Int(waiting.number)].pack.parentDigest == devices[device].tables
         else { return }
         try finish(device, sealed[Int(waiting.number)])
@@ -77,9 +77,16 @@ extension World {
         guard let place = devices[device].disk.outbox.firstIndex(where: { $0.sequence == later.sequence }) else {
             return
         }
+        let isAwaited = devices[device].disk.outbox[place].isAwaited
         devices[device].disk.outbox[place] = .init(merged)
+        devices[device].disk.outbox[place].isAwaited = isAwaited
         try write(device)
         tidyOutbox(device)
+    }
+
+    /// Merges what may be merged, so that few wait.
+    mutating func settleOutbox(_ device: Int) throws(Stop) {
+        while OutboxOrder.nextMerge(of: devices[device].disk.waiting) != nil { try mergeOutbox(device) }
     }
 
     /// Removes what a merge leaves behind, also one that was killed.

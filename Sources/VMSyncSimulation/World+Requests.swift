@@ -20,7 +20,13 @@ extension World {
         guard begun < devices[device].daemon.requests.count else { return false }
         devices[device].daemon.begun += 1
         switch devices[device].daemon.requests[begun] {
-        case .start(let force): ask(device, .acquire(force: force), then: .acquired(force: force))
+        case .start(let force):
+            if force, isGivenAway(device) {
+                takeLeaseBack(device)
+            } else {
+                ask(device, .acquire(force: force), then: .acquired(force: force))
+            }
+        case .give(let target): try give(device, to: target)
         case .suspend: try depart(device, then: .release)
         case .shutDown: shutDownGuest(device)
         case .pullPlug: pullPlug(device)
@@ -33,7 +39,7 @@ extension World {
         guard !devices[device].daemon.requests.isEmpty else { return }
         let isRunning = devices[device].daemon.machineState == .running
         let isGone = devices[device].daemon.machineState == .none && devices[device].disk.tenure == nil
-        devices[device].daemon.requests.removeAll { $0.isStart ? isRunning : isGone }
+        devices[device].daemon.requests.removeAll { $0.isGift || ($0.isStart ? isRunning : isGone) }
         devices[device].daemon.begun = devices[device].daemon.requests.count
     }
 
@@ -52,6 +58,13 @@ extension World {
             }
             if force { devices[device].daemon.forcedEpoch = epoch }
             ask(device, .record, then: .started)
+        case (.acquired, .done):
+            // Taken back from a device that is lost.
+            devices[device].daemon.forcedEpoch = devices[device].daemon.serverLease.epoch.afterForce
+            ask(device, .record, then: .takenBack)
+        case (.takenBack, .record(let index)):
+            takeRecord(index, device)
+            try keepWhatWasGiven(device)
         case (.refreshedToRelease(let epoch, let force), .record(let index)):
             takeRecord(index, device)
             let word = try noteRelease(device)
@@ -83,7 +96,12 @@ extension World {
 
     /// The statement of the checkpoint that the replica holds, to which the chain was followed.
     private func lastStatement(_ device: Int) -> SimulatedServer.Committed? {
-        server.committed(at: devices[device].disk.record.sequence)
+        server.committed(at: chainPoint(device))
+    }
+
+    /// The state that the server has, as far as this device knows; what waits here comes after it.
+    func chainPoint(_ device: Int) -> Sequence {
+        devices[device].disk.waiting.first?.parent ?? devices[device].disk.record.sequence
     }
 
     /// By rule 3 of docs/protocol/trust.md, "The chain of checkpoints".
@@ -103,7 +121,8 @@ extension World {
     }
 
     private func isReleased(by giver: Int, _ device: Int) -> Bool {
-        devices[device].daemon.release == ReleaseWord(device: giver, after: devices[device].disk.record.sequence)
+        let word = ReleaseWord(device: giver, after: chainPoint(device))
+        return devices[device].daemon.release == word || words(of: devices[device].disk.handovers).contains(word)
     }
 
     /// Whether a person has said that this device takes the VM over, under this epoch.

@@ -49,6 +49,10 @@ extension World {
         case .release(let epoch, let word):
             let said = word ? ReleaseWord(device: device, after: server.head).data : nil
             try lease.release(by: name, epoch: Epoch(rawValue: epoch), word: said)
+        case .handedOver(let from, let seen, let epoch, let word):
+            try lease.handedOver(
+                from: Names.devices[from], Epoch(rawValue: seen), to: name, under: Epoch(rawValue: epoch),
+                word: word?.data)
         case .requestSwitch(let target, let isCold):
             let id = Names.switchID(server.switchesRequested)
             _ = try lease.requestSwitch(id, to: Names.devices[target], isCold: isCold, at: serverTime)
@@ -59,7 +63,7 @@ extension World {
         case .done(let id): try note(.done, to: id, by: name, in: &lease)
         case .record, .checkpoint, .pack, .base, .commit: break
         }
-        noteForce(lease, by: device)
+        noteForce(request, lease)
         keep(lease)
         return answer
     }
@@ -70,9 +74,14 @@ extension World {
         _ = try lease.answer(answer, to: Names.switchID(id), by: name, at: serverTime)
     }
 
-    private mutating func noteForce(_ lease: LeaseState, by device: Int) {
-        guard let before = server.holderIndex(), before != device, lease.holder == Names.devices[device] else { return }
-        ledger.noteForcedAway(server.lease.epoch)
+    private mutating func noteForce(_ request: Request, _ lease: LeaseState) {
+        guard server.lease.holder != nil, lease.epoch != server.lease.epoch else { return }
+        switch request {
+        case .acquire: break
+        case .handedOver: guard lease.epoch == server.lease.epoch.afterForce else { return }
+        default: return
+        }
+        ledger.noteForced(from: server.lease.epoch, to: lease.epoch)
     }
 
     private mutating func keep(_ lease: LeaseState) {

@@ -54,7 +54,7 @@ extension World {
     mutating func goActive(_ device: Int) throws(Stop) {
         guard let record = devices[device].daemon.record else { return }
         do throws(Stop) {
-            guard mayRun(device, under: record.epoch) else { throw .failed(.unauthorized) }
+            guard isHandedHere(device) || mayRun(device, under: record.epoch) else { throw .failed(.unauthorized) }
             try machineToActivate(device)
             let isForced = isForced(device, record.epoch)
             // The disks of a VM that was off outlive a power loss, so what says that they changed must do so too.
@@ -85,6 +85,8 @@ extension World {
         devices[device].qemu = .none
         devices[device].daemon.machineState = .none
         try saveTenure(device, nil)
+        // Only here there is a whole state of it.
+        if isHandedHere(device) { throw .failed(failure) }
         guard let pending = devices[device].daemon.record?.pendingSwitch, pending.isArriving(at: devices[device].name)
         else { return try releaseAfterGivingUp(device, failure) }
         ask(device, .fail(Names.number(of: pending.id)), then: .gaveUp(failure))

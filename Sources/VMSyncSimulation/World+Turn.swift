@@ -147,6 +147,9 @@ extension World {
             approach: devices[device].daemon.approach?.next ?? .lastCheckpoint,
             startWanted: devices[device].daemon.requests.contains { $0.isStart }, obstacle: nil)
         situation.isFenced = devices[device].daemon.isDiverged
+        situation.outboxMax = OutboxOrder.settledMax(of: waiting)
+        situation.isHandedHere = isHandedHere(device)
+        situation.isHandoverUntold = untold(device) != nil
         if let cold = devices[device].daemon.coldSwitch, cold.id == devices[device].daemon.record?.pendingSwitch?.id {
             let isLong = .milliseconds(now - cold.asked) >= DeviceSituation.Shutdown.max
             situation.shutdown = isLong ? .overdue : .asked

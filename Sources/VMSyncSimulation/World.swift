@@ -10,6 +10,8 @@ enum WorldEvent {
     /// A published record reaches a device, by this connection of its.
     case record(device: Int, connection: Int, Int)
     case connect(device: Int, connection: Int)
+    /// A device gives the VM to another one.
+    case grant(Grant)
     case startDaemon(Int)
     case startHost(Int)
     case heal(Int)
@@ -32,7 +34,7 @@ extension WorldEvent {
         case .turn(let device, _), .answer(let device, _, _), .record(let device, _, _), .connect(let device, _),
             .startDaemon(let device), .startHost(let device), .heal(let device), .freeDisk(let device):
             device..<device + 1
-        case .person, .fault, .calmDown, .watch: 0..<count
+        case .person, .fault, .calmDown, .watch, .grant: 0..<count
         }
     }
 }
@@ -122,6 +124,7 @@ package struct World {
         case .answer(let device, let question, let answer): take(answer, to: question, device)
         case .record(let device, let connection, let index): deliver(index, by: connection, device)
         case .connect(let device, let connection): connect(device, connection)
+        case .grant(let grant): arrive(grant)
         case .startDaemon(let device): startDaemon(device)
         case .startHost(let device): startHost(device)
         case .heal(let device): heal(device)

@@ -255,6 +255,14 @@ struct DevicePlanTests {
         }
     }
 
+    @Test func theServerHearsWhoHasTheVMAlsoIfNothingWaits() {
+        var situation = active()
+        situation.isHandoverUntold = true
+        #expect(situation.nextAction == .upload)
+        situation.serverTakesNothing = true
+        #expect(situation.nextAction == .wait)
+    }
+
     @Test func asManyWaitAsTheOutboxTakes() {
         var situation = active()
         situation.outbox = [8, 9, 10].map { Sequence(rawValue: $0) }

@@ -56,7 +56,7 @@ extension VMHost {
     /// The server is away, or nothing is to be sent: what was made stays here, one with all that waits, but for the oldest.
     private func keepHere(_ made: Made, since start: ContinuousClock.Instant) {
         do {
-            try replica?.mergeOutbox()
+            try replica?.settleOutbox()
         } catch {
             logger.warning("no more checkpoints before the server has those that wait: \(error.message)")
         }
@@ -170,8 +170,6 @@ extension VMHost {
         }
         let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
-        // Until the answer is there, the server may stand at either.
-        offered = ChainPoint(sequence: sealed.sequence, hash: outgoing.signed.hash)
         let sending = Task { [id, client = environment.client] in
             try await client.commit(offer, to: id, pack: .file(path: outgoing.path))
         }
@@ -310,6 +308,7 @@ extension VMHost {
 
     /// Sends the last checkpoint under this tenure, and first what waits before it: commits are taken in order.
     private func commitLast(_ sealed: SealedCheckpoint, then: AfterCommit) async throws {
+        try await tellHandovers()
         let head = record.head?.sequence ?? .base
         for earlier in waitingCheckpoints where earlier.sequence < sealed.sequence {
             if earlier.sequence <= head {

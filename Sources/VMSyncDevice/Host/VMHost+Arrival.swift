@@ -71,6 +71,8 @@ extension VMHost {
         }
         try replica.receive(pack.sequence, epoch: pack.epoch, units: pack.units)
         watch.lap("apply")
+        // A source that tries again and again must not fill this disk.
+        if waitingCheckpoints.count > OutboxOrder.sharedMax { try replica.settleOutbox() }
         arrivalSteps = watch.steps
         guard arrivalObstacle == nil, replica.record.kind == .live else { return }
         if machineState == .none { try await prepare() }
@@ -122,7 +124,7 @@ extension VMHost {
         do {
             try Fault.point("grant-taken")
             try shareOutbox(of: grant, replica)
-            try saveTenure(Tenure(epoch: grant.epoch.next))
+            try saveTenure(Tenure(epoch: grant.epoch.next), durable: true)
             try await machine.resume()
             watch.lap("continue")
         } catch {

@@ -93,12 +93,11 @@ extension VMHost {
     func outgoing(_ sealed: SealedCheckpoint, then: AfterCommit) throws -> Outgoing {
         let (path, notePath) = (sealed.packPath + ".encrypted", Self.statementPath(sealed))
         let then = try said(then)
-        let earlier = FileManager.default.contents(atPath: notePath)
-            .flatMap { try? Signed<Statement>(bytes: $0) }
+        let earlier = statement(of: sealed)
             .flatMap { signed in (try? signed.read()).map { (signed, $0) } }
             // A power loss may have left less of the pack than was said of it.
             .flatMap { PackCipher.size(of: path) == $0.1.size ? $0 : nil }
-        if let (signed, said) = earlier, said.then == then, said.parent == chain.point {
+        if let (signed, said) = earlier, said.then == then, said.parent == chain.point, said.epoch == sealed.epoch {
             return Outgoing(path: path, signed: signed, said: said)
         }
         let written: PackCipher.Written
@@ -154,16 +153,20 @@ extension VMHost {
 
     /// Whether the server's checkpoint `sequence` is the one that this device has sealed under that number.
     func isOurs(_ sealed: SealedCheckpoint) async throws -> Bool {
-        let ours = FileManager.default.contents(atPath: Self.statementPath(sealed))
-            .flatMap { try? Signed<Statement>(bytes: $0) }
+        let ours = statement(of: sealed)
         // By the time that it is looked at, it may be forgotten and pruned.
         if let ours, chain.point == ChainPoint(sequence: sealed.sequence, hash: ours.hash) { return true }
         let there = try await environment.client.checkpoints(of: id, after: sealed.sequence.previous, limit: 1).first
         guard let there, there.sequence == sealed.sequence else { return false }
         if let said = try? ours?.read(), there.isThat(of: me, at: sealed.sequence, said.checksum) { return true }
-        // Another device may have sent the very state, under its own name. (docs/protocol/direct.md)
-        guard let said = try? Signed<Statement>(bytes: there.statement).read(), said.device != me else { return false }
+        // The very state, whoever has sent it, and under whichever epoch. (docs/protocol/direct.md)
+        guard let said = try? Signed<Statement>(bytes: there.statement).read() else { return false }
         return account.hasKey(of: .vm(id), withDigest: said.digest, of: sealed.digest)
+    }
+
+    /// What was said of it last, perhaps to the server.
+    func statement(of sealed: SealedCheckpoint) -> Signed<Statement>? {
+        FileManager.default.contents(atPath: Self.statementPath(sealed)).flatMap { try? Signed<Statement>(bytes: $0) }
     }
 
     private static func statementPath(_ sealed: SealedCheckpoint) -> String { sealed.packPath + ".statement" }

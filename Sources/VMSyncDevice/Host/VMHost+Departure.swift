@@ -35,6 +35,7 @@ extension VMHost {
         let standing = try await peer.client.directStanding(of: self.id)
         if let obstacle = standing.obstacle { throw obstacle.error }
         await learnWhatTheServerHas()
+        try replica.settleOutbox()
         try await push(to: peer, after: standing.held)
         var rounds = SwitchApproach(id)
         while rounds.next == .anotherRound {
@@ -112,9 +113,17 @@ extension VMHost {
 
     /// One after each checkpoint that the server may stand at.
     private func words() throws -> [Data] {
-        try [chain.point, offered].compactMap(\.self).uniqued().map { point in
+        try [chain.point, offered].compactMap(\.self).map { point in
             try Signed(Release(vm: id, device: me, after: point), by: account.keys).bytes
         }
+    }
+
+    /// The checkpoint that was sent, perhaps by an earlier daemon, and of which it isn't known whether the server has it.
+    private var offered: ChainPoint? {
+        guard let oldest = waitingCheckpoints.first, let signed = statement(of: oldest),
+            let said = try? signed.read(), said.parent == chain.point
+        else { return nil }
+        return ChainPoint(sequence: oldest.sequence, hash: signed.hash)
     }
 
     /// Sends the grant until there is an answer.
@@ -151,17 +160,21 @@ extension VMHost {
         throw refusal.error
     }
 
-    /// Whether the VM was given to a device that hasn't said that it has it, and the server knows nothing of it.
-    var isGivenAway: Bool {
-        tenure?.departure?.kind == .direct && handovers.last?.id == tenure?.departure?.switchID
-            && serverLease.holder == me
-    }
+    /// Whether the VM was given to another device, and the server knows nothing of it.
+    var isGivenAway: Bool { serverLease.holder == me && record.holder != me }
 
     /// The lease under an epoch that the other device can't have reached.
     func takeLeaseBack() async throws -> Epoch {
         let (seen, epoch) = (serverLease.epoch, serverLease.epoch.afterForce)
         try await environment.client.report(HandoverReport(from: me, seen: seen, epoch: epoch, word: nil), of: id)
         return epoch
+    }
+
+    /// What waits is saved under the epoch under which the VM was taken back, if the server has nothing newer.
+    func keepWhatWasGiven() throws(VMSyncError) {
+        guard isForced, record.head?.sequence ?? .base == chain.point?.sequence ?? .base else { return }
+        let epoch = record.epoch
+        try replica?.changeOutbox { $0.epoch = epoch }
     }
 
     /// A person has said that the other device is lost. The guest stands still here as it was given away: it goes on, and what
@@ -188,22 +201,19 @@ extension VMHost {
             // It was never noted, so that nobody has got it.
             return try await goOnHere()
         }
+        if let grant = handovers.last, grant.id == pending {
+            guard let (peer, _) = await environment.links.peer(grant.to, for: id) else { throw unanswered }
+            guard handovers.last == grant else { return try await handedOver(grant) }
+            return try await deliver(handovers, to: peer)
+        }
+        if let sequence = tenure?.departure?.sequence, replica?.record.sequence ?? .base < sequence {
+            // Somebody has taken it by force before its last state was sealed.
+            return try await stepDown()
+        }
         if record.holder == me, isForced, machineState == .held, record.head?.sequence == chain.point?.sequence {
             return try await takeBack()
         }
-        guard let grant = handovers.last, grant.id == pending else {
-            // The server has heard of it, or somebody has taken the VM by force.
-            return try await handedOver(nil)
-        }
-        guard let (peer, _) = await environment.links.peer(grant.to, for: id) else { throw unanswered }
-        guard handovers.last == grant else { return try await handedOver(grant) }
-        try await deliver(handovers, to: peer)
-    }
-}
-
-extension Array where Element: Hashable {
-    fileprivate func uniqued() -> [Element] {
-        var seen: Set<Element> = []
-        return filter { seen.insert($0).inserted }
+        // The server has heard of it, or somebody has taken the VM by force.
+        try await handedOver(nil)
     }
 }

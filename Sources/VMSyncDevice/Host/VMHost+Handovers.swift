@@ -44,7 +44,16 @@ extension VMHost {
     func holder(by record: VMRecord) -> DeviceID? { handovers.actual(record.holder, record.epoch).holder }
 
     /// Whether the VM was handed over to this device, and hasn't run here since.
-    var isHandedHere: Bool { handovers.last?.to == me && tenure == nil }
+    var isHandedHere: Bool {
+        guard let last = handovers.last, last.to == me, tenure == nil, let replica else { return false }
+        // After a power loss the state is gone; what was saved of it is what the VM goes on from.
+        return replica.record.sequence == last.sequence && replica.record.damage == nil
+    }
+
+    /// Whether the VM is here and the server must hear of it.
+    var isHandoverUntold: Bool {
+        record.holder == me && handovers.untold(serverLease.holder, serverLease.epoch) != nil
+    }
 
     /// Tells the server of what it hasn't heard, before anything else under the new epoch.
     func tellHandovers() async throws {

@@ -63,7 +63,8 @@ extension VMHost {
         tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
         openChain()
         openHandovers()
-        if let grant = handovers.last { try shareOutbox(of: grant, replica) }
+        // Of one that isn't answered it isn't known yet whose it is.
+        if let grant = handovers.last, grant.to == me || tenure == nil { try shareOutbox(of: grant, replica) }
         self.replica = replica
         return replica
     }

@@ -152,11 +152,12 @@ extension VMHost {
         case .start(let force, let seen):
             // What waits is sent first, and what lacks is fetched.
             if let capProblem { throw capProblem }
+            let isTakenBack = force && isGivenAway
             let epoch =
-                force && isGivenAway
-                ? try await takeLeaseBack() : try await acquireLease(force: force, seen: seen)
+                isTakenBack ? try await takeLeaseBack() : try await acquireLease(force: force, seen: seen)
             if force { forcedEpoch = epoch }
             try await refreshRecord()
+            if isTakenBack { try keepWhatWasGiven() }
         case .stop(let force):
             if force {
                 guestShutDown = true

@@ -69,8 +69,7 @@ package actor VMHost {
     var refused: Set<SwitchID> = []
     /// What the parts of the last direct handover took.
     var handoverSteps: [String: Double] = [:]
-    /// The checkpoint that is on its way to the server, or was when it was broken off.
-    var offered: ChainPoint?
+    /// The checkpoint that is on its way to the server.
     var uploading: Task<CheckpointRecord, any Error>?
     let description: VMDescription
     var replica: Replica?
@@ -267,6 +266,7 @@ package actor VMHost {
         situation.isFenced = isDiverged
         situation.outboxMax = OutboxOrder.settledMax(of: waiting)
         situation.isHandedHere = isHandedHere
+        situation.isHandoverUntold = isHandoverUntold
         situation.shutdown = shutdown
         situation.coldObstacle = obstacle(savedBy: nil)
         return situation
