@@ -7,8 +7,10 @@ import VMSyncPolicy
 /// What a device asks of another one. (docs/protocol/direct.md)
 extension SyncClient {
     package static let directPath = "/direct/vms"
-    /// A device in the same house answers at once, or not at all.
-    private static let directPatience = TimeAmount.milliseconds(1500)
+    /// A device in the same house is reached at once, or not at all: a switch waits for it.
+    package static let directConnect = TimeAmount.milliseconds(400)
+    /// It may be busy with a checkpoint.
+    private static let directPatience = TimeAmount.seconds(5)
 
     /// How far the device is with a VM.
     package func directStanding(of vm: VMID) async throws -> DirectStanding {

@@ -45,14 +45,16 @@ package struct SyncClient: Sendable {
     ///   - server: the certificate that the servers have, in DER.
     ///   - meter: counts all that goes over its connections.
     ///   - silence: a server that says nothing for longer is gone.
+    ///   - connect: a server that isn't reached by then isn't there.
     package static func makeHTTPClient(
-        _ keys: DeviceKeys, server: [UInt8], meter: TrafficMeter? = nil, silence: TimeAmount = silenceMax
+        _ keys: DeviceKeys, server: [UInt8], meter: TrafficMeter? = nil, silence: TimeAmount = silenceMax,
+        connect: TimeAmount = .seconds(3)
     ) throws -> HTTPClient {
         var configuration = HTTPClient.Configuration(tlsConfiguration: try PinnedTLS.client(keys, server: server))
         configuration.httpVersion = .http1Only
         // While a body is sent the kernel looks after that: async-http-client 1.37 traps when a connection becomes writable
         // just as a request with a write timeout begins.
-        configuration.timeout = .init(connect: .seconds(3), read: silence)
+        configuration.timeout = .init(connect: connect, read: silence)
         // Kept connections must end here before they end at the server, or a request meets a closing one.
         configuration.connectionPool.idleTimeout = .seconds(30)
         // An event stream, a transfer and several requests per VM, at the same time and without waiting.

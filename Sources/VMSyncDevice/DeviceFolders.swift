@@ -47,7 +47,7 @@ package struct DeviceFolders: Sendable, Hashable {
     /// What was sent and fetched.
     var traffic: String { state + "/traffic.json" }
     /// Where the other devices were last known to listen.
-    var addresses: String { state + "/addresses.json" }
+    package var addresses: String { state + "/addresses.json" }
     package var images: String { state + "/images" }
     package var log: String { state + "/daemon.log" }
     package var lock: String { state + "/daemon.lock" }

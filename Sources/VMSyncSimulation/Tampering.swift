@@ -65,12 +65,12 @@ package enum Tampering: CaseIterable, Sendable {
             let work = world.works.write(after: WorkTree.base) { state, number in state[0] = number }
             world.ledger.owed.append(.init(device: 0, work: work))
         case .theOutboxGrows:
-            for sequence: UInt64 in 1...9 {
+            for sequence: UInt64 in 1...40 {
                 let waiting = world.sealByHand(0, sequence: sequence)
                 world.devices[0].disk.outbox.append(.init(waiting))
             }
         case .forksGrow:
-            for sequence: UInt64 in 1...9 {
+            for sequence: UInt64 in 1...40 {
                 let fork = world.sealByHand(0, sequence: sequence)
                 world.devices[0].disk.forks.append(.init(fork))
             }

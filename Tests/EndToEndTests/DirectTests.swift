@@ -2,7 +2,9 @@ import Foundation
 import Testing
 import VMSyncAPI
 import VMSyncCore
+import VMSyncDevice
 import VMSyncPolicy
+import VMSyncSecrets
 import VMSyncStudy
 
 extension EndToEnd {
@@ -22,8 +24,19 @@ extension EndToEnd {
                 var stage = try await Stage(trial, active: "A", standby: "B")
                 try await stage.waitForGuest(counts: 12)
                 try await trial.waitUntilReady("B")
+                for device in ["A", "B"] {
+                    _ = try await waitFor("\(device) to know where the other listens") {
+                        addresses(at: device, trial).first
+                    }
+                }
                 try await body(trial, &stage)
             }
+        }
+
+        /// Where the other device listens, as `device` knows.
+        private static func addresses(at device: String, _ trial: Trial) -> [String] {
+            let known = try? AtomicFile.read([DeviceID: [String]].self, at: trial.folders(device).addresses)
+            return known?.values.flatMap(\.self) ?? []
         }
 
         /// The switches that the server has heard of.
@@ -99,6 +112,33 @@ extension EndToEnd {
                 try await trial.startDaemon("B")
                 #expect(try await stage.standbyAgrees())
                 #expect(try await stage.losses() == [])
+            }
+        }
+
+        @Test func strangersAreRefused() async throws {
+            try await Self.withTwo { trial, stage in
+                let address = try #require(Self.addresses(at: "B", trial).first)
+                let identity = try #require(try DeviceKeys.load(trial.folders("A"))).identity
+                func ask(as keys: DeviceKeys, of server: [UInt8]) async -> VMSyncError.Code? {
+                    do {
+                        let http = try SyncClient.makeHTTPClient(keys, server: server)
+                        let client = SyncClient(servers: ServerRing(["https://\(address)"]), httpClient: http)
+                        let answer: Result<DirectStanding, any Error>
+                        do {
+                            answer = .success(try await client.directStanding(of: stage.vm))
+                        } catch { answer = .failure(error) }
+                        try await http.shutdown()
+                        _ = try answer.get()
+                        return nil
+                    } catch { return VMSyncError(error).code }
+                }
+                let stranger = try DeviceKeys(now: Date().timeIntervalSince1970)
+                let certificate = Array(identity.certificate)
+                #expect(await ask(as: stranger, of: certificate) == .unauthorized)
+                let member = try #require(try DeviceKeys.load(trial.folders("B")))
+                #expect(await ask(as: member, of: certificate) == nil, "asked by one that it knows")
+                // Nor does a device speak with another one than it means.
+                #expect(await ask(as: member, of: Array(stranger.identity.certificate)) == .unavailable)
             }
         }
 

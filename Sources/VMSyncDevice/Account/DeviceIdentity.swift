@@ -56,7 +56,7 @@ extension DeviceKeys {
         return keys
     }
 
-    static func load(_ folders: DeviceFolders) throws(VMSyncError) -> DeviceKeys? {
+    package static func load(_ folders: DeviceFolders) throws(VMSyncError) -> DeviceKeys? {
         guard let json = FileManager.default.contents(atPath: folders.keys) else { return nil }
         return try DeviceKeys(json: json)
     }

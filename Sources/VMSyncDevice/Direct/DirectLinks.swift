@@ -107,7 +107,8 @@ actor DirectLinks {
         if let client = clients[device] { return client }
         guard let identity = account.roster.members[device] else { return nil }
         do {
-            let client = try SyncClient.makeHTTPClient(account.keys, server: Array(identity.certificate))
+            let client = try SyncClient.makeHTTPClient(
+                account.keys, server: Array(identity.certificate), connect: SyncClient.directConnect)
             clients[device] = client
             return client
         } catch {

@@ -65,6 +65,8 @@ extension VMHost {
         guard let replica, machineState == .none || machineState == .waiting else {
             throw VMSyncError(.wrongState, "\(name) runs here")
         }
+        // It has come from the server meanwhile.
+        if replica.record.sequence >= pack.sequence { return }
         var watch = Stopwatch()
         guard rename(arrived, replica.inboxPath(pack.sequence)) == 0 else {
             throw VMSyncError.system("rename", path: arrived)

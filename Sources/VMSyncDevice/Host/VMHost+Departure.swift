@@ -14,6 +14,9 @@ extension VMHost {
     /// How long a grant is sent again before other things are looked after.
     private static let grantPatience = Duration.seconds(5)
     private static let grantRest = Duration.milliseconds(500)
+    /// How long the other device may take to fetch what the server has, and how often it is asked.
+    private static let followPatience = Duration.seconds(10)
+    private static let followRest = Duration.milliseconds(50)
 
     /// Hands the running VM over to `peer`.
     /// - Returns: what the parts of it took.
@@ -32,11 +35,9 @@ extension VMHost {
             throw VMSyncError(.wrongState, "\(name) doesn't run here", device: environment.me.name)
         }
         if let capProblem { throw capProblem }
-        let standing = try await peer.client.directStanding(of: self.id)
-        if let obstacle = standing.obstacle { throw obstacle.error }
         await learnWhatTheServerHas()
         try replica.settleOutbox()
-        try await push(to: peer, after: standing.held)
+        try await push(to: peer, after: try await approachable(peer))
         var rounds = SwitchApproach(id)
         while rounds.next == .anotherRound {
             let start = ContinuousClock.now
@@ -60,6 +61,18 @@ extension VMHost {
         limit.cancel()
         let head = record.head?.sequence ?? .base
         for waiting in waitingCheckpoints where waiting.sequence <= head { try? await drop(waiting.sequence) }
+    }
+
+    /// What the other device holds, once it has what the server has: that is on its way to it.
+    private func approachable(_ peer: DirectLinks.Peer) async throws -> Sequence {
+        let deadline = ContinuousClock.now + Self.followPatience
+        while true {
+            let standing = try await peer.client.directStanding(of: id)
+            if let obstacle = standing.obstacle { throw obstacle.error }
+            let oldest = waitingCheckpoints.first?.parent ?? replica?.record.sequence ?? .base
+            if standing.held >= oldest || ContinuousClock.now > deadline { return standing.held }
+            try await Task.sleep(for: Self.followRest)
+        }
     }
 
     /// Sends all that waits here from the state that the other device holds on.
