@@ -11,6 +11,10 @@ extension SyncClient {
     package static let directConnect = TimeAmount.milliseconds(400)
     /// It may be busy with a checkpoint.
     private static let directPatience = TimeAmount.seconds(5)
+    /// The last state is small. Where it takes longer, the guest goes on where it was.
+    private static let lastPatience = TimeAmount.seconds(20)
+    /// Then it is asked again, which may be done as often as one likes.
+    private static let grantPatience = TimeAmount.seconds(15)
 
     /// How far the device is with a VM.
     package func directStanding(of vm: VMID) async throws -> DirectStanding {
@@ -19,18 +23,25 @@ extension SyncClient {
     }
 
     /// Sends a pack, and returns when the device has applied it.
-    package func push(_ pack: DirectPack, from source: PackSource, of vm: VMID) async throws -> DirectStanding {
+    /// - Parameter isLast: whether the guest stands still for it.
+    package func push(
+        _ pack: DirectPack, from source: PackSource, of vm: VMID, isLast: Bool
+    ) async throws -> DirectStanding {
         let query = "epoch=\(pack.epoch)&units=\(pack.units)"
         return try await answer(
             of: try await send(
                 .PUT, "\(Self.directPath)/\(vm)/packs/\(pack.sequence)?\(query)",
-                body: .stream(PackStream(source: source, size: pack.size), length: .known(Int64(pack.size)))))
+                body: .stream(PackStream(source: source, size: pack.size), length: .known(Int64(pack.size))),
+                timeout: isLast ? Self.lastPatience : Self.transferTimeout))
     }
 
     /// Gives the VM away; returns when it runs there, or was refused.
     /// - Throws: whatever it is, it isn't known then whether the device has taken it.
     package func grant(_ handovers: Handovers, of vm: VMID) async throws -> DirectVerdict {
-        try await ask(.POST, "\(Self.directPath)/\(vm)/grant", handovers)
+        let response = try await send(
+            .POST, "\(Self.directPath)/\(vm)/grant", headers: [("Content-Type", "application/json")],
+            body: .bytes(try WireJSON.encode(handovers)), timeout: Self.grantPatience)
+        return try await answer(of: response)
     }
 
     /// Asks for the VM; returns when it runs here.

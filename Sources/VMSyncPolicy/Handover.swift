@@ -26,14 +26,20 @@ package struct Handover: Sendable, Hashable, Codable {
 /// The handovers that the server doesn't know of, oldest first; each begins where the one before ends.
 package struct Handovers: Sendable, Hashable, Codable {
     package private(set) var list: [Handover] = []
-    /// Of those that the server has heard of, the newest ones: who is asked once more must know that they were taken.
-    private var former: [SwitchID] = []
+    /// Of those that the server has heard of, the newest ones: who is asked once more must know that they were taken, and their
+    /// words are needed until the new holder has saved its first checkpoint.
+    package private(set) var former: [Handover] = []
     private static let formerMax = 8
     /// How many the devices make before the server must hear of them: what a grant carries stays small.
     package static let countMax = 32
 
+    /// Far from where counting on would overflow.
+    private static let epochMax = Epoch(rawValue: 1 << 62)
+
     package init() {}
 
+    /// Whether there may be one more.
+    package var hasRoom: Bool { list.count < Self.countMax }
     package var isEmpty: Bool { list.isEmpty }
     package var last: Handover? { list.last }
 
@@ -56,7 +62,11 @@ package struct Handovers: Sendable, Hashable, Codable {
         if let last = list.last, last.to != next.from || last.epoch.next != next.epoch {
             throw VMSyncError(.wrongState, "a handover from \(next.from) doesn't follow the one to \(last.to)")
         }
-        guard list.count < Self.countMax else {
+        guard next.epoch < Self.epochMax, next.epoch.next < next.epoch.afterForce else {
+            throw VMSyncError(
+                .wrongState, "no epoch is left to count on from \(next.epoch)", hint: "vmsync sync, with the server")
+        }
+        guard hasRoom else {
             throw VMSyncError(
                 .wrongState, "the VM was handed over \(list.count) times without the server",
                 hint: "it must hear of it before the next time")
@@ -66,12 +76,15 @@ package struct Handovers: Sendable, Hashable, Codable {
 
     /// Forgets those that the server, which is at `epoch`, has heard of, or has gone past.
     package mutating func settle(at epoch: Epoch) {
-        former = (former + list.filter { $0.epoch < epoch }.map(\.id)).suffix(Self.formerMax)
+        former = (former + list.filter { $0.epoch < epoch }).suffix(Self.formerMax)
         list.removeAll { $0.epoch < epoch }
     }
 
     /// Whether `id` was one of them, also if the server has heard of it since.
-    package func knows(_ id: SwitchID) -> Bool { former.contains(id) || list.contains { $0.id == id } }
+    package func knows(_ id: SwitchID) -> Bool { former.contains { $0.id == id } || list.contains { $0.id == id } }
+
+    /// All words that are known, the newest first.
+    package var words: [Data] { (former + list).reversed().flatMap(\.words) }
 
     /// Takes back the last one: who was to get the VM has refused it.
     package mutating func removeLast() { _ = list.popLast() }
@@ -79,7 +92,8 @@ package struct Handovers: Sendable, Hashable, Codable {
     /// Those that a device knows which gives the VM on, beside the ones that it has heard of before.
     package func followed(by given: Handovers) -> Handovers {
         var both = given
-        both.former = former
+        let more = former.filter { mine in !given.former.contains { $0.id == mine.id } }
+        both.former = (more + given.former).suffix(Self.formerMax)
         return both
     }
 }

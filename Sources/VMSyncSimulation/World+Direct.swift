@@ -226,6 +226,9 @@ extension World {
 
     private mutating func handedOver(_ device: Int, _ id: SwitchID) throws(Stop) {
         if let grant = devices[device].disk.handovers.list.first(where: { $0.id == id }) { shareOutbox(device, grant) }
+        if let tenure = devices[device].disk.tenure {
+            devices[device].disk.released = max(devices[device].disk.released, tenure.epoch)
+        }
         discardMachine(device)
         try saveTenure(device, nil)
         ask(device, .record, then: .refreshed)
@@ -234,7 +237,8 @@ extension World {
     /// A handover whose end this device doesn't know.
     mutating func settleHandover(_ device: Int, _ id: SwitchID) throws(Stop) {
         guard let record = devices[device].daemon.record, let tenure = devices[device].disk.tenure else { return }
-        guard record.holder != devices[device].name || record.epoch != tenure.epoch else {
+        let isKnown = devices[device].disk.handovers.knows(id)
+        if record.holder == devices[device].name, record.epoch == tenure.epoch, !isKnown {
             return try goOnHere(device)
         }
         if devices[device].disk.handovers.last?.id == id { return deliver(device) }
@@ -317,7 +321,7 @@ extension World {
     }
 
     func words(of handovers: Handovers) -> [ReleaseWord] {
-        handovers.list.flatMap(\.words).compactMap { ReleaseWord($0) }
+        handovers.words.compactMap { ReleaseWord($0) }
     }
 
     mutating func noteServerLease(_ device: Int) {

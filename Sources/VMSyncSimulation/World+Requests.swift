@@ -23,6 +23,9 @@ extension World {
         case .start(let force):
             if force, isGivenAway(device) {
                 takeLeaseBack(device)
+            } else if isGivenAway(device) {
+                // The server would give it: it doesn't know yet.
+                refuseRequest(device)
             } else {
                 ask(device, .acquire(force: force), then: .acquired(force: force))
             }

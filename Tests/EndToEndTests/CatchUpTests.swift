@@ -68,6 +68,18 @@ extension EndToEnd {
                 var stage = try await Stage(trial, active: "A", standby: "B")
                 _ = try await stage.move()
                 try await stage.waitForGuest(counts: 3)
+                guard mirror else { return }
+                let devices = try await trial.vmsync("B", "devices", "--json")
+                #expect(devices.output.contains(#/"mirror" *: *true/#))
+                for command in [
+                    ["switch", Stage.vmName, "--to", "M"], ["switch", Stage.vmName, "--to", "M", "--cold"],
+                ] {
+                    let refused = try await trial.vmsync("B", command)
+                    #expect(refused.code != 0 && refused.errors.contains("mirror"), "\(refused.errors)")
+                }
+                let started = try await trial.vmsync("M", "start", Stage.vmName)
+                #expect(started.code != 0 && started.errors.contains("mirror"), "\(started.errors)")
+                try await stage.waitForGuest(counts: 3)
             }
         }
     }

@@ -41,6 +41,10 @@ func run(
 extension Trial {
     /// Runs `vmsync` as the user of `device`.
     nonisolated func vmsync(_ device: String, _ arguments: String...) async throws -> Outcome {
+        try await vmsync(device, arguments)
+    }
+
+    nonisolated func vmsync(_ device: String, _ arguments: [String]) async throws -> Outcome {
         try await run(program, arguments + ["--state", folders(device).state])
     }
 }

@@ -46,6 +46,13 @@ import VMSyncPolicy
         #expect(handovers.isEmpty)
     }
 
+    @Test func countingOnNeverReachesWhatForceGives() {
+        for epoch in [Epoch.stride - 1, 3 * Epoch.stride - 1, .max] {
+            #expect(code { _ = try Self.of(Self.handover(Self.laptop, Self.desktop, epoch)) } == .wrongState)
+        }
+        #expect(code { _ = try Self.of(Self.handover(Self.laptop, Self.desktop, Epoch.stride - 2)) } == nil)
+    }
+
     @Test func theServerMustHearOfThemInTheEnd() throws {
         var handovers = Handovers()
         var (holder, other) = (Self.laptop, Self.desktop)
@@ -71,6 +78,7 @@ import VMSyncPolicy
         handovers.settle(at: Epoch(rawValue: 6))
         #expect(handovers.isEmpty && handovers.knows(first.id) && handovers.knows(second.id))
         #expect(!handovers.knows(.random()))
+        #expect(handovers.former == [first, second])
         // Nor does it forget them when the VM comes again.
         let next = Self.handover(Self.desktop, Self.laptop, 7)
         #expect(handovers.followed(by: try Self.of(next)).knows(first.id))

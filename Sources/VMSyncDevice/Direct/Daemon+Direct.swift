@@ -47,15 +47,18 @@ extension Daemon {
         do {
             if holder == me { return try await give(host, to: peer) }
             return try await peer.client.askForHandover(of: host.id)
-        } catch let error as VMSyncError where Self.leavesItThere.contains(error.code) {
+        } catch let error as VMSyncError {
+            // Once it is given there is no other way; before that there is.
+            let mayBeGiven = holder == me ? await host.isGivenAway : !Self.leavesItThere.contains(error.code)
+            if mayBeGiven || error.code == .cancelled { throw error }
             logger.notice("not directly", metadata: ["because": "\(error.message)"])
             return nil
         }
     }
 
-    /// The VM runs where it ran, and may go over the server.
+    /// What says that the VM runs where it ran.
     private static let leavesItThere: Set<VMSyncError.Code> = [
-        .wrongState, .fenced, .notFound, .incompatible, .unauthorized,
+        .wrongState, .fenced, .notFound, .incompatible, .unauthorized, .outOfOrder, .noSpace,
     ]
 
     private func give(_ host: VMHost, to peer: DirectLinks.Peer) async throws -> SwitchRecord {

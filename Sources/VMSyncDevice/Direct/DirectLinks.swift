@@ -54,7 +54,7 @@ actor DirectLinks {
         let hosts = cards.compactMap { card -> String? in
             switch card.address {
             case .v4(let address) where !Self.isOfThisHost(card.address): address.host
-            case .v6(let address) where !Self.isOfThisHost(card.address): "[\(address.host)]"
+            case .v6(let address) where host == "::" && !Self.isOfThisHost(card.address): "[\(address.host)]"
             default: nil
             }
         }

@@ -30,6 +30,8 @@ struct DirectServer {
 
     /// A grant is a few kilobytes.
     private static let bodyMax = 256 << 10
+    /// Far from where sums of them would overflow.
+    private static let (numberMax, unitsMax) = (UInt64(1) << 62, 1 << 40)
 
     func application() throws -> some ApplicationProtocol {
         let links = daemon.environment.links
@@ -63,7 +65,7 @@ struct DirectServer {
             let number = UInt64(try context.parameters.require("sequence"))
             let epoch = request.uri.queryParameters.get("epoch", as: UInt64.self)
             let units = request.uri.queryParameters.get("units", as: Int.self)
-            guard let number, let epoch, let units, units >= 0,
+            guard let number, let epoch, let units, max(number, epoch) < Self.numberMax, (0..<Self.unitsMax) ~= units,
                 let size = request.headers[.contentLength].flatMap({ UInt64($0) }), size <= APILimits.packBytesMax
             else { throw VMSyncError(.invalidInput, "this is no pack") }
             let pack = DirectPack(

@@ -8,6 +8,10 @@ struct SyncBook {
 
     /// To the server.
     var up = TransferModel()
+    /// What is on its way there.
+    private var sending: OpenTransfer?
+    /// What the meter of all connections showed last.
+    private var moved: UInt64 = 0
     /// From the server.
     var down = TransferModel()
     var unsent = UnsentModel()
@@ -96,9 +100,23 @@ struct SyncBook {
         arriving.note(Self.arrivalSteps.reduce(0) { $0 + (ended.steps[$1] ?? 0) } / 1000)
     }
 
+    // MARK: A pack on its way
+
+    mutating func beginSending(_ bytes: Int, meter: UInt64) {
+        moved = meter
+        sending = OpenTransfer(of: bytes, at: Self.seconds, meter: meter)
+    }
+
+    mutating func endSending() { sending = nil }
+
+    mutating func noteMoved(_ meter: UInt64) { moved = meter }
+
+    /// Bytes of it that are on the other side.
+    var gone: Int { sending?.gone(meter: moved) ?? 0 }
+
     var forecast: SwitchForecast {
         SwitchForecast(
-            up: up.link, down: slowestStandby,
+            up: (sending?.model(up, at: Self.seconds, meter: moved) ?? up).link, down: slowestStandby,
             fixed: (making.estimate ?? Self.usualMaking) + (arriving.estimate ?? Self.usualArrival))
     }
 }

@@ -12,10 +12,13 @@ import VMSyncSecrets
 
 /// Being active: checkpoints, their upload, and the last one, with which the lease goes elsewhere.
 extension VMHost {
+    /// How often `status` is brought up to date while a pack is sent.
+    private static let telling = Duration.seconds(1)
+
     /// One checkpoint of the running guest: paused as shortly as possible, encoded when it runs again.
     func checkpoint() async throws {
         try await make { made, start in
-            guard mayTransfer(made.sealed.packBytes) else { return keepHere(made, since: start) }
+            guard mayTransfer(made.sealed.packBytes), !isGiveWanted else { return keepHere(made, since: start) }
             try await upload(made.sealed, made: made)
             approach?.note(.now - start, sent: made.sealed.sequence)
             sendThumbnailIfDue(of: made.sealed.sequence)
@@ -132,7 +135,7 @@ extension VMHost {
     /// Sends the oldest checkpoint of the outbox, after a restart or when the server was away.
     func upload() async throws {
         if !handovers.isEmpty {
-            try replica?.settleOutbox()
+            mergeWhatWaits()
             // It may be for long that only two devices have it.
             try replica?.syncOutbox()
             try await tellHandovers()
@@ -174,7 +177,19 @@ extension VMHost {
             try await client.commit(offer, to: id, pack: .file(path: outgoing.path))
         }
         uploading = sending
-        defer { uploading = nil }
+        sync.beginSending(sealed.packBytes, meter: environment.conditions.moved)
+        // Over a slow link this takes minutes, in which a person wants to know what a switch would take.
+        let telling = Task {
+            while (try? await Task.sleep(for: Self.telling)) != nil {
+                decide()
+                publish()
+            }
+        }
+        defer {
+            telling.cancel()
+            sync.endSending()
+            uploading = nil
+        }
         let head = try await withTaskCancellationHandler {
             try await sending.value
         } onCancel: {

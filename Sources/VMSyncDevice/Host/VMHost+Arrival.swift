@@ -33,7 +33,9 @@ extension VMHost {
     nonisolated func receive(_ pack: DirectPack, _ body: RequestBody, from sender: DeviceID) async throws
         -> DirectStanding
     {
-        let path = try await mayReceive(pack, from: sender)
+        try await mayReceive(pack, from: sender)
+        let path = await arrivalPath
+        defer { AtomicFile.remove(path) }
         let file = try await FileWriter(path)
         var size: UInt64 = 0
         for try await part in body {
@@ -42,26 +44,26 @@ extension VMHost {
             try await file.append(part)
         }
         guard size == pack.size else { throw VMSyncError(.invalidInput, "the pack is shorter than was said") }
-        try await ask(.receive(pack, from: sender))
+        try await ask(.receive(pack, at: path, from: sender))
         return try await directStanding()
     }
 
-    /// - Returns: where the pack is put.
-    private func mayReceive(_ pack: DirectPack, from sender: DeviceID) throws -> String {
-        guard let replica, isAdopted else { throw VMSyncError(.wrongState, "nothing of \(name) is here yet") }
+    /// A file of its own for each that arrives.
+    private var arrivalPath: String { "\(paths.inbox)/\(Identifier.random().prefix(8)).direct" }
+
+    private func mayReceive(_ pack: DirectPack, from sender: DeviceID) throws {
+        guard replica != nil, isAdopted else { throw VMSyncError(.wrongState, "nothing of \(name) is here yet") }
         guard record.holder == sender, record.epoch == pack.epoch else {
             throw VMSyncError(
                 .fenced, "as far as \(environment.me.name) knows, that device doesn't run \(name)",
                 device: environment.me.name)
         }
-        return replica.inboxPath(pack.sequence) + ".direct"
     }
 
     /// Applies what has arrived; part of the one task.
-    func apply(_ pack: DirectPack, from sender: DeviceID) async throws {
+    func apply(_ pack: DirectPack, at arrived: String, from sender: DeviceID) async throws {
         // Much may have happened while it was on its way.
-        let arrived = try mayReceive(pack, from: sender)
-        defer { AtomicFile.remove(arrived) }
+        try mayReceive(pack, from: sender)
         guard let replica, machineState == .none || machineState == .waiting else {
             throw VMSyncError(.wrongState, "\(name) runs here")
         }
@@ -74,7 +76,7 @@ extension VMHost {
         try replica.receive(pack.sequence, epoch: pack.epoch, units: pack.units)
         watch.lap("apply")
         // A source that tries again and again must not fill this disk.
-        if waitingCheckpoints.count > OutboxOrder.sharedMax { try replica.settleOutbox() }
+        if waitingCheckpoints.count > OutboxOrder.sharedMax { mergeWhatWaits() }
         arrivalSteps = watch.steps
         guard arrivalObstacle == nil, replica.record.kind == .live else { return }
         if machineState == .none { try await prepare() }
@@ -123,15 +125,18 @@ extension VMHost {
         }
         try saveHandovers(handovers.followed(by: given))
         refused.remove(grant.id)
+        var mayHaveRun = false
         do {
             try Fault.point("grant-taken")
             try shareOutbox(of: grant, replica)
             try saveTenure(Tenure(epoch: grant.epoch.next), durable: true)
+            mayHaveRun = true
             try await machine.resume()
             watch.lap("continue")
         } catch {
-            // The VM is here, and started anew from the same state.
+            // The VM is here. It is started anew from the same state, if that is whole; else from what is saved of it.
             logger.error("\(name) did not go on: \(error)")
+            if mayHaveRun { try markLost(replica) }
             await discardMachine()
             try saveTenure(nil)
             return
@@ -163,8 +168,8 @@ extension VMHost {
         else {
             throw VMSyncError(.wrongState, "\(environment.me.name) doesn't hold checkpoint \(grant.sequence)")
         }
-        let words = given.list.flatMap(\.words).compactMap { try? Signed<Release>(bytes: $0) }
-        let mayFollow = [nil] + words.map(Optional.some)
+        let words = given.words.compactMap { try? Signed<Release>(bytes: $0) }
+        let mayFollow = [nil, recordedRelease] + words.map(Optional.some)
         guard mayFollow.contains(where: { chain.mayFollow(me, under: actual.epoch, after: $0, account.roster) }) else {
             throw VMSyncError(
                 .unauthorized, "\(environment.me.name) can't believe that \(name) was given to it",

@@ -106,6 +106,11 @@ extension VMHost {
 
     /// Whether it is better to wait for one pack in place of many; waits a while if so.
     func awaitsMerge(to target: Sequence, _ replica: Replica) async throws -> Bool {
+        // A VM that has moved here already waits for nobody.
+        if record.holder == me {
+            asking = nil
+            return false
+        }
         let here = replica.record.sequence
         if asking == nil, asked.map({ .now - $0 >= MergeDuty.rest }) ?? true {
             try await beginAsking(from: here, to: target)

@@ -77,7 +77,7 @@ extension VMHost {
 
     var release: Signed<Release>? { handoverWord ?? recordedRelease }
 
-    private var recordedRelease: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
+    var recordedRelease: Signed<Release>? { record.release.flatMap { try? Signed<Release>(bytes: $0) } }
 
     // MARK: What this device says
 

@@ -22,12 +22,22 @@ extension VMHost {
     /// - Returns: what the parts of it took.
     /// - Throws: any error, and the guest goes on here; but after the grant, when it isn't known where it is: `unavailable`.
     nonisolated func give(to peer: DirectLinks.Peer, as id: SwitchID) async throws -> [String: Double] {
-        await breakOffUpload()
         try await ask(.give(to: peer, id))
         return await handoverSteps
     }
 
-    private func breakOffUpload() { uploading?.cancel() }
+    /// Whether somebody waits for that.
+    var isGiveWanted: Bool { requests.contains(where: \.isGive) }
+
+    /// What is on its way to the server the other device gets, and sends in our place; but for the last of a tenure.
+    func breakOffUpload() {
+        if tenure?.departure == nil { uploading?.cancel() }
+    }
+
+    /// Makes few of what waits; what is too large to be merged stays as it is.
+    func mergeWhatWaits() {
+        do { try replica?.settleOutbox() } catch { logger.warning("\(error.message)") }
+    }
 
     /// Part of the one task.
     func handOver(to peer: DirectLinks.Peer, as id: SwitchID) async throws {
@@ -35,8 +45,13 @@ extension VMHost {
             throw VMSyncError(.wrongState, "\(name) doesn't run here", device: environment.me.name)
         }
         if let capProblem { throw capProblem }
+        guard handovers.hasRoom else {
+            throw VMSyncError(
+                .wrongState, "the server must hear of the last handovers first", hint: "vmsync sync \(name)")
+        }
         await learnWhatTheServerHas()
-        try replica.settleOutbox()
+        try checkIsOurs(tenure)
+        mergeWhatWaits()
         try await push(to: peer, after: try await approachable(peer))
         var rounds = SwitchApproach(id)
         while rounds.next == .anotherRound {
@@ -59,8 +74,16 @@ extension VMHost {
         }
         _ = await asking.result
         limit.cancel()
+        guard record.holder == me, record.epoch == tenure?.epoch else { return }
         let head = record.head?.sequence ?? .base
         for waiting in waitingCheckpoints where waiting.sequence <= head { try? await drop(waiting.sequence) }
+    }
+
+    /// - Throws: `fenced` if the VM was taken by force meanwhile.
+    private func checkIsOurs(_ tenure: Tenure) throws(VMSyncError) {
+        guard record.holder == me, record.epoch == tenure.epoch else {
+            throw VMSyncError(.fenced, "\(name) went elsewhere", hint: "vmsync status \(name)")
+        }
     }
 
     /// What the other device holds, once it has what the server has: that is on its way to it.
@@ -76,7 +99,7 @@ extension VMHost {
     }
 
     /// Sends all that waits here from the state that the other device holds on.
-    private func push(to peer: DirectLinks.Peer, after held: Sequence) async throws {
+    private func push(to peer: DirectLinks.Peer, after held: Sequence, isLast: Bool = false) async throws {
         let waiting = waitingCheckpoints
         let missing = waiting.drop { $0.sequence <= held }
         guard (missing.first?.parent ?? replica?.record.sequence) == held else {
@@ -87,7 +110,7 @@ extension VMHost {
         for next in missing {
             let pack = DirectPack(
                 sequence: next.sequence, epoch: next.epoch, units: next.units, size: UInt64(next.packBytes))
-            _ = try await peer.client.push(pack, from: .file(path: next.packPath), of: id)
+            _ = try await peer.client.push(pack, from: .file(path: next.packPath), of: id, isLast: isLast)
             // Whatever comes now, it stands there.
             try replica?.changeOutbox { $0.isAwaited = $0.sequence == next.sequence }
         }
@@ -105,10 +128,11 @@ extension VMHost {
             handoverSteps = steps
             var watch = Stopwatch()
             try Fault.point("direct-sealed")
-            try await push(to: peer, after: sealed.parent)
+            try await push(to: peer, after: sealed.parent, isLast: true)
             watch.lap("send")
             handoverSteps.merge(watch.steps) { $1 }
             try Fault.point("before-grant")
+            try checkIsOurs(tenure)
             var given = handovers
             try given.add(
                 Handover(
@@ -144,15 +168,18 @@ extension VMHost {
     private func deliver(_ granted: Handovers, to peer: DirectLinks.Peer) async throws {
         let deadline = ContinuousClock.now + Self.grantPatience
         while true {
-            do {
-                let verdict = try await peer.client.grant(granted, of: id)
-                if let refusal = verdict.refusal { return try await withdraw(granted, refusal) }
-                handoverSteps.merge(verdict.steps ?? [:]) { $1 }
-                return try await handedOver(granted.last)
-            } catch let error as VMSyncError where error.code == .unavailable {
-                guard ContinuousClock.now < deadline else { throw unanswered }
-                try await Task.sleep(for: Self.grantRest)
+            var verdict: DirectVerdict?
+            do { verdict = try await peer.client.grant(granted, of: id) } catch {
+                // Whatever it is, it doesn't say where the VM is.
+                logger.debug("no verdict: \(error)")
             }
+            if let steps = verdict?.steps {
+                handoverSteps.merge(steps) { $1 }
+                return try await handedOver(granted.last)
+            }
+            if let refusal = verdict?.refusal { return try await withdraw(granted, refusal) }
+            guard ContinuousClock.now < deadline else { throw unanswered }
+            try await Task.sleep(for: Self.grantRest)
         }
     }
 
@@ -203,6 +230,8 @@ extension VMHost {
 
     private func handedOver(_ grant: Handover?) async throws {
         if let grant, let replica { try shareOutbox(of: grant, replica) }
+        // Whatever the server says from now on, under this epoch the VM doesn't run here again.
+        if let tenure { try noteRelease(of: tenure.epoch) }
         await discardMachine()
         try saveTenure(nil)
         try? await refreshRecord()
@@ -210,7 +239,7 @@ extension VMHost {
 
     /// A handover whose end this device doesn't know, such as after a restart.
     func settleHandover(_ pending: SwitchID) async throws {
-        guard record.holder != me || record.epoch != tenure?.epoch else {
+        if record.holder == me, record.epoch == tenure?.epoch, !handovers.knows(pending) {
             // It was never noted, so that nobody has got it.
             return try await goOnHere()
         }

@@ -10,10 +10,9 @@ import VMSyncSecrets
 extension VMHost {
     private var handoversPath: String { paths.state + "/handovers.json" }
 
-    func openHandovers() {
-        handovers =
-            AtomicFile.readIfWhole(Handovers.self, at: handoversPath) { logger.warning("\($0.message)") }
-            ?? Handovers()
+    /// - Throws: if the file can't be read: without it nobody knows who may run the VM.
+    func openHandovers() throws(VMSyncError) {
+        handovers = try AtomicFile.read(Handovers.self, at: handoversPath) ?? Handovers()
         showHandovers()
     }
 
@@ -65,9 +64,11 @@ extension VMHost {
         try await refreshRecord()
     }
 
-    /// The word that the VM was given up after the checkpoint that this device stands at.
+    /// The word that the VM was given up after the checkpoint that this device stands at, by which it may say what comes next.
     var handoverWord: Signed<Release>? {
-        handovers.list.lazy.compactMap { self.word(of: $0) }.first
+        handovers.words.lazy.compactMap { try? Signed<Release>(bytes: $0) }.first { word in
+            self.chain.mayFollow(self.me, under: self.record.epoch, after: word, self.account.roster)
+        }
     }
 
     private func word(of handover: Handover) -> Signed<Release>? {

@@ -62,7 +62,7 @@ extension VMHost {
             threadPool: .singleton, logger: logger)
         tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
         openChain()
-        openHandovers()
+        try openHandovers()
         // Of one that isn't answered it isn't known yet whose it is.
         if let grant = handovers.last, grant.to == me || tenure == nil { try shareOutbox(of: grant, replica) }
         self.replica = replica

@@ -74,11 +74,12 @@ extension VMHost {
     }
 
     private func gather() -> SyncSignals {
+        sync.noteMoved(environment.conditions.moved)
         var signals = environment.conditions.signals(sync.forecast)
         signals.sinceLast = sync.sinceLast
         signals.event = sync.event
         let waiting = waitingCheckpoints
-        signals.unsent.waiting = Double(waiting.reduce(0) { $0 + $1.packBytes })
+        signals.unsent.waiting = Double(max(0, waiting.reduce(0) { $0 + $1.packBytes } - sync.gone))
         signals.unsent.nextPack = waiting.first.map { UInt64($0.packBytes) }
         if machineState == .running {
             // Without a tracker, or before it is armed, nobody can say.

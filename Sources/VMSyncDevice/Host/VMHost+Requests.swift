@@ -27,7 +27,7 @@ struct HostRequest {
         /// Hand the VM over to another device directly.
         case give(to: DirectLinks.Peer, SwitchID)
         /// What such a device sends: a state, and the VM itself.
-        case receive(DirectPack, from: DeviceID)
+        case receive(DirectPack, at: String, from: DeviceID)
         case take(Handovers, from: DeviceID)
     }
 
@@ -36,6 +36,7 @@ struct HostRequest {
     var isBegun = false
 
     var isStart: Bool { if case .start = kind { true } else { false } }
+    var isGive: Bool { if case .give = kind { true } else { false } }
 }
 
 /// What a user asks for. Each call returns when it has come true.
@@ -107,6 +108,7 @@ extension VMHost {
     func ask(_ kind: HostRequest.Kind) async throws {
         try await withCheckedThrowingContinuation { answer in
             requests.append(HostRequest(kind: kind, answer: answer))
+            if isGiveWanted { breakOffUpload() }
             wake.signal()
         }
     }
@@ -139,6 +141,12 @@ extension VMHost {
     /// The lease, under an epoch under which this device hasn't given the VM back, as it has when it was interrupted on the
     /// way back to an earlier checkpoint.
     func acquireLease(force: Bool, seen: Epoch? = nil) async throws -> Epoch {
+        // The server would give it: it doesn't know yet.
+        guard force || !isGivenAway else {
+            throw VMSyncError(
+                .leaseHeld, "\(name) was handed over to another device",
+                hint: "vmsync switch \(name); if that device is lost: vmsync switch \(name) --force")
+        }
         let epoch = try await environment.client.acquireLease(id, force: force, seen: seen)
         guard chain.hasReleased(epoch) else { return epoch }
         try await refreshRecord()
@@ -177,7 +185,7 @@ extension VMHost {
         case .goBack(let target):
             try await goBack(to: target)
         case .give(let peer, let id): try await handOver(to: peer, as: id)
-        case .receive(let pack, let sender): try await apply(pack, from: sender)
+        case .receive(let pack, let path, let sender): try await apply(pack, at: path, from: sender)
         case .take(let handovers, let sender): try await takeOver(handovers, from: sender)
         }
     }

@@ -330,7 +330,7 @@ package actor VMHost {
         // Whoever asked hears of it; the step itself is tried again all the same.
         failRequests(error)
         // What failed may have been decided on a record that time has overtaken, such as a switch that expired.
-        if error.code != .unavailable, recordIsCurrent { try? await refreshRecord() }
+        if error.code != .unavailable, error.code != .cancelled, recordIsCurrent { try? await refreshRecord() }
         publish()
         // 0.1 s, 0.2 s … 3.2 s; a new record or request ends the rest.
         let rest = Duration.milliseconds(100 << min(failures - 1, 5))

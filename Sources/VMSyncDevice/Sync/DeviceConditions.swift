@@ -66,6 +66,9 @@ package final class DeviceConditions: Sendable {
         }
     }
 
+    /// All bytes that went over the connections to the servers since the daemon began.
+    package var moved: UInt64 { meter.bytes }
+
     private func count(_ state: inout State) {
         let shown = meter.bytes
         guard shown > state.read else { return }
