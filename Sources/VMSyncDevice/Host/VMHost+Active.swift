@@ -173,28 +173,7 @@ extension VMHost {
         }
         let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
-        let sending = Task { [id, client = environment.client] in
-            try await client.commit(offer, to: id, pack: .file(path: outgoing.path))
-        }
-        uploading = sending
-        sync.beginSending(sealed.packBytes, meter: environment.conditions.moved)
-        // Over a slow link this takes minutes, in which a person wants to know what a switch would take.
-        let telling = Task {
-            while (try? await Task.sleep(for: Self.telling)) != nil {
-                decide()
-                publish()
-            }
-        }
-        defer {
-            telling.cancel()
-            sync.endSending()
-            uploading = nil
-        }
-        let head = try await withTaskCancellationHandler {
-            try await sending.value
-        } onCancel: {
-            sending.cancel()
-        }
+        let head = try await send(offer, outgoing.path, sealed.packBytes)
         sync.up.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         environment.conditions.saveTraffic()
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
@@ -202,6 +181,33 @@ extension VMHost {
         noteForHistory(sealed)
         replica?.acknowledge(head.sequence)
         noteHead(head)
+    }
+
+    /// Sends a pack, and meanwhile brings `status` up to date: over a slow link this takes minutes, in which a person wants to
+    /// know what a switch would take.
+    private func send(_ offer: CommitOffer, _ path: String, _ bytes: Int) async throws -> CheckpointRecord {
+        let sending = Task { [id, client = environment.client] in
+            try await client.commit(offer, to: id, pack: .file(path: path))
+        }
+        uploading = sending
+        sync.beginSending(bytes, meter: environment.conditions.moved)
+        let telling = Task {
+            while (try? await Task.sleep(for: Self.telling)) != nil {
+                decide()
+                publish()
+            }
+        }
+        let sent = await withTaskCancellationHandler {
+            await sending.result
+        } onCancel: {
+            sending.cancel()
+        }
+        telling.cancel()
+        // It comes back to this actor, whose thread may end next.
+        await telling.value
+        sync.endSending()
+        uploading = nil
+        return try sent.get()
     }
 
     /// The server's history has come as far as this one, which waits here, or has gone on without it.

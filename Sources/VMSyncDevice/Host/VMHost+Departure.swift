@@ -74,6 +74,8 @@ extension VMHost {
         }
         _ = await asking.result
         limit.cancel()
+        // It comes back to this actor, whose thread may end next.
+        _ = await limit.result
         guard record.holder == me, record.epoch == tenure?.epoch else { return }
         let head = record.head?.sequence ?? .base
         for waiting in waitingCheckpoints where waiting.sequence <= head { try? await drop(waiting.sequence) }
