@@ -51,7 +51,7 @@ package final class ZstdCompressor {
 
     /// One frame of `bytes`.
     /// - Parameter prefix: bytes that the reader has too, if there are any.
-    func frame(of bytes: [UInt8], prefix: [UInt8] = []) throws(VMSyncError) -> [UInt8] {
+    package func frame(of bytes: [UInt8], prefix: [UInt8] = []) throws(VMSyncError) -> [UInt8] {
         var frame: [UInt8] = []
         try bytes.withRawBytes { bytes throws(VMSyncError) in
             try prefix.withRawBytes { prefix throws(VMSyncError) in
@@ -109,6 +109,16 @@ package final class ZstdDecompressor {
         // The two highest numbers stand for "unknown" and "no frame".
         guard size <= UInt64(limit) else { throw VMSyncError(.corrupt, "a frame doesn't say its size, or too much") }
         return Int(size)
+    }
+
+    /// What the one frame in `frame` holds.
+    /// - Throws: `corrupt` if it is damaged, or holds more than `limit` bytes.
+    package func bytes(of frame: [UInt8], limit: Int) throws(VMSyncError) -> [UInt8] {
+        try frame.withRawBytes { frame throws(VMSyncError) in
+            var bytes = [UInt8](repeating: 0, count: try contentSize(frame, limit: limit))
+            try bytes.withMutableRawBytes { output throws(VMSyncError) in try decompress(frame, into: output) }
+            return bytes
+        }
     }
 
     /// Fills `output` exactly from the one frame in `frame`.

@@ -53,7 +53,7 @@ extension Daemon {
             if isNews { host.wake.signal() }
         }
         // Its addresses may have changed with it.
-        if isNews { Task { await announce() } }
+        if isNews { profileChanged.signal() }
     }
 
     /// Has every running VM make a checkpoint that stays here, and lets the host go on when all have, or the time is up. The

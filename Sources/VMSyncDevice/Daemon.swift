@@ -24,10 +24,10 @@ package actor Daemon {
     /// VMs whose description can't be read yet.
     private var unreadable: [VMID: VMRecord] = [:]
     private nonisolated let accountChanged = WakeSignal()
+    /// What this device tells the others of itself may be news.
+    nonisolated let profileChanged = WakeSignal()
     private(set) var devices: [DeviceRecord] = []
     private(set) var serverAnswers = false
-    /// What the others were told of this device.
-    var announced: DeviceProfile?
     private var seenInSnapshot: Set<VMID> = []
     private let snapshot = Gate()
     /// VMs that are being made here of a state of another, and don't have it yet. Nobody here sees them.
@@ -62,14 +62,14 @@ package actor Daemon {
         }
         let follower = Task { await followAccount() }
         let watcher = Task { await followHost() }
+        let announcer = Task { await announceItself() }
         defer {
             impatience.cancel()
             follower.cancel()
             watcher.cancel()
+            announcer.cancel()
             snapshot.open()
         }
-        let announcing = Task { await announce() }
-        defer { announcing.cancel() }
         do { try await followEvents() } catch let error as VMSyncError where error.code == .cancelled {}
         for task in tasks.values { task.cancel() }
         for host in hosts.values { host.wake.signal() }
@@ -107,7 +107,7 @@ package actor Daemon {
         case .ready:
             serverAnswers = true
             await notePresence()
-            Task { await announce() }
+            profileChanged.signal()
             for id in hosts.keys where !seenInSnapshot.contains(id) { await forget(id) }
             // Apart from the events, which mustn't wait for it.
             Task { await removeAbandoned() }

@@ -44,6 +44,10 @@ extension EndToEnd {
                     #expect(set.code == 0, "\(set.errors)")
                     await trial.endDaemon("A", SIGTERM)
                     try await trial.startDaemon("A", interval: nil)
+                    // A daemon that finds its VM running makes a checkpoint of what nobody has watched meanwhile.
+                    _ = try await waitFor("the checkpoint of the new daemon") {
+                        try await trial.vm("A").flatMap { $0.lastCheckpoint != nil ? true : nil }
+                    }
                     let entries = try await trial.control("A") {
                         try await $0.get("/vms/\(Stage.vmName)/history", as: [HistoryEntry].self)
                     }

@@ -19,6 +19,11 @@ struct DeviceProfile: Sendable, Codable, Hashable {
     /// More cards than that no device has, or they are not for reaching it.
     static let addressesMax = 16
 
+    /// It is some 5 KB.
+    private static let jsonBytesMax = 1 << 20
+    /// It is made seldom, and read often.
+    private static let level: Int32 = 19
+
     /// Of this device.
     init(of me: DeviceIdentity, capabilities: HostCapabilities?, addresses: [String]? = nil) {
         name = me.name
@@ -47,15 +52,17 @@ struct DeviceProfile: Sendable, Codable, Hashable {
     }
 
     func publish(_ account: Account, _ client: SyncClient) async throws {
-        let json = try JSONEncoder().encode(self)
-        try await client.setProfile(try account.encrypt(json, .device(account.keys.id), of: .account))
+        // The names of machines and processors that QEMU knows are many, and all devices read them whenever one comes or goes.
+        let frame = try ZstdCompressor(level: Self.level).frame(of: Array(JSONEncoder().encode(self)))
+        try await client.setProfile(try account.encrypt(frame, .device(account.keys.id), of: .account))
     }
 
     /// The profile in `record`. A device whose profile can't be read is called by the beginning of its id.
     static func read(_ record: DeviceRecord, _ account: Account) -> DeviceProfile {
         let unknown = DeviceProfile(name: String(record.id.rawValue.prefix(7)), platform: "?")
         guard let encrypted = record.profile,
-            let json = try? account.decrypt(encrypted, .device(record.id), of: .account),
+            let frame = try? account.decrypt(encrypted, .device(record.id), of: .account),
+            let json = try? ZstdDecompressor().bytes(of: frame, limit: jsonBytesMax),
             var profile = try? JSONDecoder().decode(DeviceProfile.self, from: Data(json)),
             let name = try? Name.checked(profile.name, of: "device")
         else { return unknown }

@@ -6,18 +6,26 @@ import VMSyncSecrets
 
 /// Switches from device to device. (docs/protocol/direct.md)
 extension Daemon {
-    /// Tells the others what this device can do and where it listens, if that is news.
-    func announce() async {
-        let profile = DeviceProfile(
-            of: environment.me, capabilities: environment.capabilities,
-            addresses: await environment.links.ownAddresses())
-        guard profile != announced else { return }
-        do {
-            try await profile.publish(account, client)
-            announced = profile
-        } catch {
-            // The VMs of this device run without the server, and the events tell when it is back.
-            logger.warning("\(VMSyncError(error).message)")
+    /// Tells the others what this device can do and where it listens, whenever that is news.
+    func announceItself() async {
+        var announced: DeviceProfile?
+        while true {
+            await profileChanged.wait(until: nil)
+            guard !Task.isCancelled else { return }
+            let profile = DeviceProfile(
+                of: environment.me, capabilities: environment.capabilities,
+                addresses: await environment.links.ownAddresses())
+            // Each word costs all devices a list of all devices.
+            guard profile != announced else { continue }
+            announced = devices.first { $0.id == environment.me.id }.map { .read($0, account) }
+            guard profile != announced else { continue }
+            do {
+                try await profile.publish(account, client)
+                announced = profile
+            } catch {
+                // The VMs of this device run without the server, and the events tell when it is back.
+                logger.warning("\(VMSyncError(error).message)")
+            }
         }
     }
 
