@@ -99,7 +99,8 @@ let package = Package(
                 httpClient, crypto, grdb,
             ]),
 
-        // Row 4: one VM's state on one device.
+        // Row 4: what the HTTP servers have in common; one VM's state on one device.
+        module("VMSyncHTTP", ["VMSyncCore", "VMSyncAPI", hummingbird, nioCore]),
         module(
             "VMSyncReplica",
             ["VMSyncCore", "VMSyncPolicy", "VMSyncCheckpoint", "VMSyncMachine", "CVMSyncLinux", log]),
@@ -108,17 +109,15 @@ let package = Package(
         module(
             "VMSyncServer",
             [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncStore", nioCore, nioPosix,
-                hummingbird,
-                hummingbirdTLS, crypto, lifecycle, log,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncHTTP", "VMSyncStore", nioCore,
+                nioPosix, hummingbird, hummingbirdTLS, crypto, lifecycle, log,
             ]),
         module(
             "VMSyncDevice",
             [
-                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
-                "VMSyncReplica", "HostSignals", "QMP", "NBD", "CVMSyncLinux", hummingbird, hummingbirdTLS, httpClient,
-                crypto,
-                lifecycle, signals, log, nioCore, nioPosix,
+                "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncHTTP", "VMSyncCheckpoint",
+                "VMSyncMachine", "VMSyncReplica", "HostSignals", "QMP", "NBD", "CVMSyncLinux", hummingbird,
+                hummingbirdTLS, httpClient, crypto, lifecycle, signals, log, nioCore, nioPosix,
             ]),
 
         // Row 5 too: a seeded world of devices, links and faults, for the decisions of row 2.

@@ -1,6 +1,7 @@
 import Hummingbird
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 
 extension Routes {
     /// What anybody may send: an identity and a proof, or the first entry of a roster.

@@ -2,6 +2,7 @@ import Hummingbird
 import NIOCore
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncPolicy
 import VMSyncStore
 

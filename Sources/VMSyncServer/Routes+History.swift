@@ -3,6 +3,7 @@ import Hummingbird
 import NIOCore
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncPolicy
 
 extension Routes {

@@ -1,6 +1,7 @@
 import Hummingbird
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncPolicy
 
 extension Routes {

@@ -1,6 +1,7 @@
 import Hummingbird
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncPolicy
 
 /// From HTTP to `SyncService` and back. Each route decodes, checks, calls and encodes, and does nothing else.
@@ -12,7 +13,13 @@ struct Routes {
     /// All routes of `/api/v1`.
     func router() -> Router<SyncContext> {
         let router = Router(context: SyncContext.self)
-        router.add(middleware: Problems())
+        router.add(
+            middleware: Problems<SyncContext> { error, context in
+                if Problem.status(of: error.code) >= 500 {
+                    context.logger.error("a request failed", metadata: ["error": "\(error)"])
+                }
+                return error
+            })
         let open = router.group("api/v1")
         open.get("healthz") { _, _ in try json(Health(time: try await service.metadata.time())) }
         addAccounts(open)

@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncSecrets
 
 /// The name of a header.
@@ -51,12 +52,6 @@ struct SyncContext: RequestContext {
     }
 }
 
-/// An error with a status that says more than that of its code.
-struct StatusError: Error {
-    let status: Int
-    let error: VMSyncError
-}
-
 /// Lets members pass, and nobody else.
 struct MembersOnly: RouterMiddleware {
     let service: SyncService
@@ -69,70 +64,3 @@ struct MembersOnly: RouterMiddleware {
         return try await next(request, context)
     }
 }
-
-/// Turns every error into a problem.
-struct Problems: RouterMiddleware {
-    func handle(
-        _ request: Request, context: SyncContext, next: (Request, SyncContext) async throws -> Response
-    ) async throws -> Response {
-        do {
-            return try await next(request, context)
-        } catch let failure as StatusError {
-            return try response(Problem(failure.error, status: failure.status))
-        } catch is NIOTooManyBytesError {
-            return try response(Problem(VMSyncError(.invalidInput, "the body is too long"), status: 413))
-        } catch let error as HTTPError where error.status == .notFound {
-            return try response(Problem(VMSyncError(.notFound, "there is no \(request.method) \(request.uri.path)")))
-        } catch let error as VMSyncError {
-            return try response(Problem(known(error, context)))
-        } catch {
-            return try response(Problem(known(VMSyncError(error), context)))
-        }
-    }
-
-    private func known(_ error: VMSyncError, _ context: SyncContext) -> VMSyncError {
-        if Problem.status(of: error.code) >= 500 {
-            context.logger.error("a request failed", metadata: ["error": "\(error)"])
-        }
-        return error
-    }
-
-    private func response(_ problem: Problem) throws -> Response {
-        Response(
-            status: .init(code: problem.status, reasonPhrase: problem.title),
-            headers: [.contentType: Problem.mediaType],
-            body: ResponseBody(byteBuffer: try WireJSON.encode(problem)))
-    }
-}
-
-extension Request {
-    /// The JSON in the body, of at most `bytesMax` bytes.
-    func message<Message: Decodable>(
-        _ type: Message.Type = Message.self, bytesMax: Int = APILimits.requestBytesMax
-    ) async throws -> Message {
-        try WireJSON.decode(type, from: try await body.collect(upTo: bytesMax), failing: .invalidInput)
-    }
-
-    /// The bytes that the body will have.
-    /// - Throws: 411 without a good `Content-Length`, 413 if they are more than `max`.
-    func contentLength(max: UInt64) throws -> UInt64 {
-        guard let length = headers[.contentLength].flatMap({ UInt64($0) }) else {
-            throw StatusError(status: 411, error: VMSyncError(.invalidInput, "Content-Length is missing"))
-        }
-        guard length <= max else {
-            throw StatusError(
-                status: 413, error: VMSyncError(.invalidInput, "the body has \(length) bytes, at most are \(max)"))
-        }
-        return length
-    }
-}
-
-/// `value` as the body of a good answer.
-func json(_ value: some Encodable) throws -> Response {
-    Response(
-        status: .ok, headers: [.contentType: "application/json"],
-        body: ResponseBody(byteBuffer: try WireJSON.encode(value)))
-}
-
-/// A good answer that has nothing to say.
-let noContent = Response(status: .noContent)

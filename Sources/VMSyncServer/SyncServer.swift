@@ -12,6 +12,7 @@ import NIOPosix
 import ServiceLifecycle
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncSecrets
 import VMSyncStore
 

@@ -5,6 +5,7 @@ import NIOCore
 import ServiceLifecycle
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncSecrets
 
 /// The daemon's control socket: thin routes that decode, call the daemon, and encode.
@@ -29,53 +30,46 @@ struct ControlServer {
     private var router: Router<BasicRequestContext> {
         let router = Router()
         let daemon = daemon
-        router.get("status") { _, _ in try await answer { await daemon.status() } }
-        router.get("doctor") { _, _ in try await answer { await daemon.doctor() } }
-        router.get("devices") { _, _ in try await answer { try await daemon.listDevices() } }
+        router.add(middleware: Problems { error, _ in await daemon.worded(error) })
+        router.get("status") { _, _ in try json(await daemon.status()) }
+        router.get("doctor") { _, _ in try json(await daemon.doctor()) }
+        router.get("devices") { _, _ in try json(try await daemon.listDevices()) }
         router.post("devices/approve") { request, _ in
-            let order = try await read(DeviceOrder.self, request)
-            return try await answer {
-                try await daemon.approve(order.device)
-                return Done()
-            }
+            let order = try await request.message(DeviceOrder.self, bytesMax: Self.bodyMax)
+            try await daemon.approve(order.device)
+            return try json(Done())
         }
         router.post("devices/revoke") { request, _ in
-            let order = try await read(DeviceOrder.self, request)
-            return try await answer {
-                try await daemon.revoke(order.device)
-                return Done()
-            }
+            let order = try await request.message(DeviceOrder.self, bytesMax: Self.bodyMax)
+            try await daemon.revoke(order.device)
+            return try json(Done())
         }
         router.post("key/export") { _, _ in
-            try await answer { RecoveryKeyText(key: try await daemon.account.renewRecoveryKey().text) }
+            try json(RecoveryKeyText(key: try await daemon.account.renewRecoveryKey().text))
         }
         router.post("key/check") { request, _ in
-            let order = try await read(RecoveryKeyText.self, request)
-            return try await answer {
-                KeyCheck(keys: try await daemon.account.check(try RecoveryKey(typed: order.key)))
-            }
+            let order = try await request.message(RecoveryKeyText.self, bytesMax: Self.bodyMax)
+            return try json(KeyCheck(keys: try await daemon.account.check(try RecoveryKey(typed: order.key))))
         }
-        router.post("invitations") { _, _ in try await answer { try await daemon.account.invite() } }
+        router.post("invitations") { _, _ in try json(try await daemon.account.invite()) }
         router.post("vms") { request, _ in
-            let order = try await read(CreateRequest.self, request)
+            let order = try await request.message(CreateRequest.self, bytesMax: Self.bodyMax)
             return stream { progress in try await daemon.create(order, progress: progress) }
         }
-        router.get("shares") { _, _ in try await answer { try await daemon.shares() } }
+        router.get("shares") { _, _ in try json(try await daemon.shares()) }
         router.post("shares/revoke") { request, _ in
-            let order = try await read(RevokeShareOrder.self, request)
-            return try await answer {
-                try await daemon.client.revokeShare(order.id)
-                return Done()
-            }
+            let order = try await request.message(RevokeShareOrder.self, bytesMax: Self.bodyMax)
+            try await daemon.client.revokeShare(order.id)
+            return try json(Done())
         }
         router.post("open") { request, _ in
-            let order = try await read(OpenOrder.self, request)
+            let order = try await request.message(OpenOrder.self, bytesMax: Self.bodyMax)
             return stream { progress in Restored(name: try await daemon.open(order, progress: progress)) }
         }
-        router.get("policy") { _, _ in try await answer { await daemon.policy() } }
+        router.get("policy") { _, _ in try json(await daemon.policy()) }
         router.post("policy") { request, _ in
-            let order = try await read(PolicyOrder.self, request)
-            return try await answer { try await daemon.setPolicy(order) }
+            let order = try await request.message(PolicyOrder.self, bytesMax: Self.bodyMax)
+            return try json(try await daemon.setPolicy(order))
         }
         addVerbs(to: router.group("vms/:name"))
         return router
@@ -87,49 +81,49 @@ struct ControlServer {
             try await daemon.host(try context.parameters.require("name"))
         }
         group.get("metrics") { _, context in
-            let vm = try await checked { try await host(context) }
-            return try await answer { await vm.latestMetrics }
+            let vm = try await host(context)
+            return try json(await vm.latestMetrics)
         }
         group.post("verify") { _, context in
-            let vm = try await checked { try await host(context) }
-            return try await answer { try await vm.verify() }
+            let vm = try await host(context)
+            return try json(try await vm.verify())
         }
         group.post("start") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(StartRequest.self, request)
+            let vm = try await host(context)
+            let order = try await request.message(StartRequest.self, bytesMax: Self.bodyMax)
             return stream(following: vm) { _ in try await vm.start(force: order.force, seen: order.epoch) }
         }
         group.get("takeover") { _, context in
-            let vm = try await checked { try await host(context) }
-            return try await answer { try await daemon.takeover(of: vm) }
+            let vm = try await host(context)
+            return try json(try await daemon.takeover(of: vm))
         }
         group.post("sync") { _, context in
-            let vm = try await checked { try await host(context) }
+            let vm = try await host(context)
             return stream(following: vm) { _ in try await vm.syncNow() }
         }
         group.post("suspend") { _, context in
-            let vm = try await checked { try await host(context) }
+            let vm = try await host(context)
             return stream(following: vm) { _ in try await vm.suspendVM() }
         }
         group.post("stop") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(StopRequest.self, request)
+            let vm = try await host(context)
+            let order = try await request.message(StopRequest.self, bytesMax: Self.bodyMax)
             return stream(following: vm) { _ in try await vm.stop(force: order.force) }
         }
         group.get("policy") { _, context in
-            let vm = try await checked { try await host(context) }
-            return try await answer { await daemon.policy(of: vm) }
+            let vm = try await host(context)
+            return try json(await daemon.policy(of: vm))
         }
         group.post("policy") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(PolicyOrder.self, request)
-            return try await answer { try await daemon.setPolicy(order, of: vm) }
+            let vm = try await host(context)
+            let order = try await request.message(PolicyOrder.self, bytesMax: Self.bodyMax)
+            return try json(try await daemon.setPolicy(order, of: vm))
         }
         addHistory(to: group, host)
         group.post("switch") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(SwitchOrder.self, request)
-            let target = try await checked { try await daemon.device(order.to) }
+            let vm = try await host(context)
+            let order = try await request.message(SwitchOrder.self, bytesMax: Self.bodyMax)
+            let target = try await daemon.device(order.to)
             return stream(following: vm) { progress in
                 try await daemon.move(vm, to: target, isCold: order.isCold ?? false, progress: progress)
             }
@@ -142,22 +136,22 @@ struct ControlServer {
     ) {
         let daemon = daemon
         group.get("history") { _, context in
-            let vm = try await checked { try await host(context) }
-            return try await answer { try await daemon.history(of: vm) }
+            let vm = try await host(context)
+            return try json(try await daemon.history(of: vm))
         }
         group.get("thumbnails/:checkpoint") { _, context in
-            let vm = try await checked { try await host(context) }
+            let vm = try await host(context)
             let checkpoint = try context.parameters.require("checkpoint")
-            return try await answer { try await daemon.thumbnail(of: vm, checkpoint) }
+            return try json(try await daemon.thumbnail(of: vm, checkpoint))
         }
         group.post("tag") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(TagOrder.self, request)
-            return try await answer { try await daemon.tag(order.checkpoint, of: vm, as: order.tag) }
+            let vm = try await host(context)
+            let order = try await request.message(TagOrder.self, bytesMax: Self.bodyMax)
+            return try json(try await daemon.tag(order.checkpoint, of: vm, as: order.tag))
         }
         group.post("restore") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(RestoreOrder.self, request)
+            let vm = try await host(context)
+            let order = try await request.message(RestoreOrder.self, bytesMax: Self.bodyMax)
             return stream(following: vm) { progress in
                 if let name = order.newName {
                     return Restored(name: try await daemon.fork(vm, order, as: name, progress: progress))
@@ -167,63 +161,51 @@ struct ControlServer {
             }
         }
         group.get("forks") { _, context in
-            let vm = try await checked { try await host(context) }
-            return try await answer { await vm.lateWork }
+            let vm = try await host(context)
+            return try json(await vm.lateWork)
         }
         group.post("forks/keep") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(ForkOrder.self, request)
+            let vm = try await host(context)
+            let order = try await request.message(ForkOrder.self, bytesMax: Self.bodyMax)
             return stream(following: vm) { progress in
                 Restored(name: try await daemon.keepFork(order, of: vm, progress: progress))
             }
         }
         group.post("forks/drop") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(ForkOrder.self, request)
-            return try await answer {
-                try await vm.dropLateWork(order.id)
-                return Done()
-            }
+            let vm = try await host(context)
+            let order = try await request.message(ForkOrder.self, bytesMax: Self.bodyMax)
+            try await vm.dropLateWork(order.id)
+            return try json(Done())
         }
         group.post("check") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(CheckOrder.self, request)
+            let vm = try await host(context)
+            let order = try await request.message(CheckOrder.self, bytesMax: Self.bodyMax)
             return stream(following: vm) { progress in
                 try await daemon.check(vm, readsData: order.readsData, progress: progress)
             }
         }
         group.post("repair") { _, context in
-            let vm = try await checked { try await host(context) }
+            let vm = try await host(context)
             return stream(following: vm) { progress in try await daemon.repair(vm, progress: progress) }
         }
         group.post("share") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(ShareOrder.self, request)
+            let vm = try await host(context)
+            let order = try await request.message(ShareOrder.self, bytesMax: Self.bodyMax)
             return stream(following: vm) { progress in try await daemon.share(vm, order, progress: progress) }
         }
         group.post("forget") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(ForgetOrder.self, request)
-            return try await answer { try await daemon.forget(order, of: vm) }
+            let vm = try await host(context)
+            let order = try await request.message(ForgetOrder.self, bytesMax: Self.bodyMax)
+            return try json(try await daemon.forget(order, of: vm))
         }
         group.post("prune") { request, context in
-            let vm = try await checked { try await host(context) }
-            let order = try await read(PruneRequest.self, request)
-            return try await answer { try await daemon.client.prune(vm.id, isTrial: order.isTrial ?? false) }
+            let vm = try await host(context)
+            let order = try await request.message(PruneRequest.self, bytesMax: Self.bodyMax)
+            return try json(try await daemon.client.prune(vm.id, isTrial: order.isTrial ?? false))
         }
     }
 
     // MARK: Encoding
-
-    private func read<Order: Decodable>(_ type: Order.Type, _ request: Request) async throws -> Order {
-        let body = try await request.body.collect(upTo: Self.bodyMax)
-        return try await checked { try WireJSON.decode(Order.self, from: body, failing: .invalidInput) }
-    }
-
-    private func answer(_ make: @Sendable () async throws -> some Encodable) async throws -> Response {
-        let body = try await checked { try WireJSON.encode(try await make()) }
-        return Response(status: .ok, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: body))
-    }
 
     /// An answer of lines: progress while `work` goes on, then its result or its error. When the client goes away,
     /// `work` is cancelled.
@@ -269,22 +251,5 @@ struct ControlServer {
             try await work(progress)
             return Done()
         }
-    }
-
-    /// Turns what `body` throws into an answer that the client turns back into the same error.
-    private func checked<Value>(_ body: () async throws -> Value) async throws -> Value {
-        do { return try await body() } catch { throw ControlFailure(error: await daemon.worded(VMSyncError(error))) }
-    }
-}
-
-/// A `VMSyncError` as an HTTP answer.
-private struct ControlFailure: HTTPResponseError {
-    let error: VMSyncError
-    var status: HTTPResponse.Status { error.code == .notFound ? .notFound : .badRequest }
-
-    func response(from request: Request, context: some RequestContext) throws -> Response {
-        let body = try WireJSON.encode(Problem(error, status: status.code))
-        return Response(
-            status: status, headers: [.contentType: "application/problem+json"], body: ResponseBody(byteBuffer: body))
     }
 }

@@ -5,6 +5,7 @@ import Logging
 import NIOCore
 import VMSyncAPI
 import VMSyncCore
+import VMSyncHTTP
 import VMSyncPolicy
 import VMSyncSecrets
 
@@ -53,7 +54,7 @@ struct DirectServer {
 
     private var router: Router<DirectContext> {
         let router = Router(context: DirectContext.self)
-        router.add(middleware: DirectProblems())
+        router.add(middleware: Problems<DirectContext>())
         router.add(middleware: OwnDevicesOnly(account: daemon.account))
         let vm = router.group("api/v1/direct/vms/:vm")
         let daemon = daemon
@@ -65,32 +66,21 @@ struct DirectServer {
             let number = UInt64(try context.parameters.require("sequence"))
             let epoch = request.uri.queryParameters.get("epoch", as: UInt64.self)
             let units = request.uri.queryParameters.get("units", as: Int.self)
-            guard let number, let epoch, let units, max(number, epoch) < Self.numberMax, (0..<Self.unitsMax) ~= units,
-                let size = request.headers[.contentLength].flatMap({ UInt64($0) }), size <= APILimits.packBytesMax
+            guard let number, let epoch, let units, max(number, epoch) < Self.numberMax, (0..<Self.unitsMax) ~= units
             else { throw VMSyncError(.invalidInput, "this is no pack") }
             let pack = DirectPack(
-                sequence: Sequence(rawValue: number), epoch: Epoch(rawValue: epoch), units: units, size: size)
+                sequence: Sequence(rawValue: number), epoch: Epoch(rawValue: epoch), units: units,
+                size: try request.contentLength(max: APILimits.packBytesMax))
             return try json(try await host(context).receive(pack, request.body, from: try context.device()))
         }
         vm.post("grant") { request, context in
-            let handovers: Handovers = try await read(request)
+            let handovers = try await request.message(Handovers.self, bytesMax: Self.bodyMax)
             return try json(try await host(context).take(handovers, from: try context.device()))
         }
         vm.post("handover") { _, context in
             try json(try await daemon.handOver(try await host(context), to: try context.device()))
         }
         return router
-    }
-
-    private func read<Message: Decodable>(_ request: Request) async throws -> Message {
-        try WireJSON.decode(
-            Message.self, from: try await request.body.collect(upTo: Self.bodyMax), failing: .invalidInput)
-    }
-
-    private func json(_ value: some Encodable) throws -> Response {
-        Response(
-            status: .ok, headers: [.contentType: "application/json"],
-            body: ResponseBody(byteBuffer: try WireJSON.encode(value)))
     }
 }
 
@@ -127,23 +117,5 @@ private struct OwnDevicesOnly: RouterMiddleware {
         var context = context
         context.member = id
         return try await next(request, context)
-    }
-}
-
-private struct DirectProblems: RouterMiddleware {
-    func handle(
-        _ request: Request, context: DirectContext, next: (Request, DirectContext) async throws -> Response
-    ) async throws -> Response {
-        do {
-            return try await next(request, context)
-        } catch let error as any HTTPResponseError {
-            throw error
-        } catch {
-            let known = VMSyncError(error)
-            let problem = Problem(known, status: Problem.status(of: known.code))
-            return Response(
-                status: .init(code: problem.status), headers: [.contentType: Problem.mediaType],
-                body: ResponseBody(byteBuffer: try WireJSON.encode(problem)))
-        }
     }
 }
