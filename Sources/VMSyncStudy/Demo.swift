@@ -32,9 +32,7 @@ package struct Demo: Sendable {
         try await trial.startServer()
         for name in ["laptop", "desk"] { try await trial.addDevice(name) }
         say("creating the VM \"\(Stage.vmName)\" from the small guest; its base image goes to the server")
-        _ = try await trial.control("laptop") {
-            try await $0.run(ControlPath.vms, guest.order(Stage.vmName), as: String.self)
-        }
+        try await trial.create(guest, on: "laptop")
         say("starting it on laptop")
         try await trial.tell("laptop", "start", Done())
         say("waiting until the guest has booted and desk is up to date")

@@ -164,6 +164,13 @@ package struct Stage: Sendable {
 }
 
 extension Trial {
+    /// Makes the VM of the trial of `guest`.
+    package nonisolated func create(_ guest: SmallGuest, on device: String) async throws {
+        _ = try await control(device) {
+            try await $0.run(ControlPath.vms, guest.order(Stage.vmName), as: String.self)
+        }
+    }
+
     /// Asks `device` to do something with the VM of the trial, and waits until it is done.
     package nonisolated func tell(_ device: String, _ verb: String, _ order: some Encodable) async throws {
         _ = try await control(device) {

@@ -94,7 +94,7 @@ enum World {
 extension Trial {
     /// Makes the VM of the trial, on A, and waits until B has heard of it.
     nonisolated func create(_ guest: SmallGuest) async throws {
-        _ = try await control("A") { try await $0.run(ControlPath.vms, guest.order(Stage.vmName), as: String.self) }
+        try await create(guest, on: "A")
         _ = try await waitFor("B to know the VM") { try await self.vm("B") }
     }
 

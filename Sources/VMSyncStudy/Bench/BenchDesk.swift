@@ -12,19 +12,14 @@ struct BenchDesk: Sendable {
         _ guest: DesktopGuest, say: @Sendable (String) -> Void, _ body: (BenchDesk) async throws -> Result
     ) async throws -> Result {
         try await BenchFolder.with { folder in
-            let pages = try await PageServer.start(packages: guest.packageFolder)
-            let result: Swift.Result<Result, any Error>
-            do {
-                result = .success(
-                    try await BenchMachine.with(guest.guest, folder: folder, logger: BenchFolder.logger) { machine in
-                        let desk = Desk(machine.paths, pages: pages)
-                        say("booting the desktop")
-                        try await DesktopSession.waitForDesktop(desk)
-                        return try await body(BenchDesk(machine: machine, desk: desk, folder: folder))
-                    })
-            } catch { result = .failure(error) }
-            await pages.stop()
-            return try result.get()
+            try await PageServer.with(packages: guest.packageFolder) { pages in
+                try await BenchMachine.with(guest.guest, folder: folder, logger: BenchFolder.logger) { machine in
+                    let desk = Desk(machine.paths, pages: pages)
+                    say("booting the desktop")
+                    try await DesktopSession.waitForDesktop(desk)
+                    return try await body(BenchDesk(machine: machine, desk: desk, folder: folder))
+                }
+            }
         }
     }
 }

@@ -9,9 +9,8 @@ package struct DirectBench: Sendable {
     static let cable = 100.0
     /// The slowest line of the replay paper (CMU-CS-07-161), up and down.
     static let slowLine = (up: 0.375, down: 6.0)
-    /// Of work before each switch.
+    /// Of work before each switch, in milliseconds.
     private static let work = 2000...5000
-    private static let bootTime = Duration.seconds(60)
 
     enum Way: String, CaseIterable {
         case fastServer = "over a server as near"
@@ -32,35 +31,33 @@ package struct DirectBench: Sendable {
     /// - Throws: `unauthorized` unless root calls: the house is three networks.
     package func run(program: String) async throws -> DirectBenchReport {
         var report = DirectBenchReport()
-        let pages = try await PageServer.start()
-        let result: Result<Void, any Error>
-        do {
+        try await PageServer.with { pages in
             for way in Way.allCases { report.rows.append(try await measure(way, program, pages)) }
-            result = .success(())
-        } catch { result = .failure(error) }
-        await pages.stop()
-        try result.get()
+        }
         return report
     }
 
-    private func measure(
-        _ way: Way, _ program: String, _ pages: PageServer
-    ) async throws -> DirectBenchReport.Row {
+    private func measure(_ way: Way, _ program: String, _ pages: PageServer) async throws -> DirectBenchReport.Row {
         try await HomeNetwork.with { home in
             try await home.setCable(toMegabits: Self.cable)
             try await home.setLines(up: Self.cable, down: Self.cable)
             return try await Trial.with(
                 program: program, home: home, direct: way == .direct ? "0.0.0.0:0" : "off"
             ) { trial in
-                var stage = try await begin(trial, pages)
+                say("direct: starting two devices in one house, and a sync server outside")
+                try await trial.startServer()
+                for (number, device) in ["A", "B"].enumerated() { try await trial.addDevice(device, inHouse: number) }
+                var desktop = try await BusyDesktop.boot(guest, in: trial, pages, say: say)
                 var session = try DesktopSession.named("office", seed: seed)
-                try await session.prepare(on: desk(stage, pages))
-                try await trial.waitUntilReady(stage.standby)
+                try await session.prepare(on: desktop.desk)
+                try await trial.waitUntilReady(desktop.stage.standby)
                 if way == .direct { try await home.setLines(up: Self.slowLine.up, down: Self.slowLine.down) }
                 var row = DirectBenchReport.Row(way: way.rawValue)
                 var random = SessionRandom(seed: seed, stream: 7)
                 for _ in 0..<switches {
-                    let moved = try await move(&stage, &session, pages, &random)
+                    let moved = try await desktop.whileWorking(&session, for: random.pause(Self.work)) { stage in
+                        try await move(&stage)
+                    }
                     say("\(way.rawValue): \(moved.seconds.fixed(2)) s, stood still for \(moved.penalty_s.fixed(3)) s")
                     row.switches.append(moved)
                 }
@@ -69,42 +66,10 @@ package struct DirectBench: Sendable {
         }
     }
 
-    private func begin(_ trial: Trial, _ pages: PageServer) async throws -> Stage {
-        say("direct: starting two devices in one house, and a sync server outside")
-        try await trial.startServer()
-        for (number, device) in ["A", "B"].enumerated() { try await trial.addDevice(device, inHouse: number) }
-        _ = try await trial.control("A") {
-            try await $0.run(ControlPath.vms, guest.guest.order(Stage.vmName), as: String.self)
-        }
-        say("direct: booting the desktop")
-        try await trial.tell("A", "start", Done())
-        let stage = try await Stage(trial, active: "A", standby: "B")
-        try await DesktopSession.waitForDesktop(desk(stage, pages))
-        try await trial.waitUntilReady("B")
-        try await Task.sleep(for: Self.bootTime)
-        return stage
-    }
-
-    private func desk(_ stage: Stage, _ pages: PageServer) -> Desk {
-        Desk(stage.trial.paths(stage.active, stage.vm), pages: pages)
-    }
-
-    private func move(
-        _ stage: inout Stage, _ session: inout DesktopSession, _ pages: PageServer, _ random: inout SessionRandom
-    ) async throws -> DirectBenchReport.Switch {
-        let here = desk(stage, pages)
-        let working = Task { [session] in
-            var session = session
-            try await session.run(on: here, for: .seconds(60))
-        }
-        try await Task.sleep(for: random.pause(Self.work.lowerBound, Self.work.upperBound))
+    private func move(_ stage: inout Stage) async throws -> DirectBenchReport.Switch {
         let start = ContinuousClock.now
         let record = try await stage.move()
         let seconds = (ContinuousClock.now - start).seconds
-        // Its screen is elsewhere now.
-        working.cancel()
-        _ = await working.result
-        session.follow(to: desk(stage, pages))
         let breakdown = SwitchBreakdown(record, total: seconds * 1000)
         // Over the server the last pack is fetched.
         return DirectBenchReport.Switch(

@@ -13,18 +13,12 @@ enum Film {
 
     /// Waits for the desktop of a guest that was just booted, and starts the film. It goes on for ever.
     static func start(on paths: MachinePaths) async throws {
-        let pages = try await PageServer.start()
-        let result: Result<Void, any Error>
-        do {
+        try await PageServer.with { pages in
             let desk = Desk(paths, pages: pages)
             try await DesktopSession.waitForDesktop(desk)
             var session = try DesktopSession.named("video", seed: 1)
-            result = .success(try await session.prepare(on: desk))
-        } catch {
-            result = .failure(error)
+            try await session.prepare(on: desk)
         }
-        await pages.stop()
-        try result.get()
     }
 
     /// Whether the screen moves as a film does.

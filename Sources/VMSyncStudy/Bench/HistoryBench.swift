@@ -19,9 +19,7 @@ package struct HistoryBench: Sendable {
         try await Trial.with(program: program) { trial in
             try await trial.startServer()
             for device in ["A", "B"] { try await trial.addDevice(device, interval: Self.interval) }
-            _ = try await trial.control("A") {
-                try await $0.run(ControlPath.vms, guest.order(Stage.vmName), as: String.self)
-            }
+            try await trial.create(guest, on: "A")
             try await trial.tell("A", "start", Done())
             say("making \(checkpoints) checkpoints")
             _ = try await waitFor("the checkpoints", for: .seconds(1200)) {

@@ -29,10 +29,8 @@ package struct PromiseBench: Sendable {
     package static let promises = [1, 5, 20]
     /// What is done meanwhile, one after the other.
     private static let sessions = ["idle", "office", "web", "video"]
-    /// Of work before a switch, in seconds.
-    private static let work = 4.0...10.0
-    /// What a desktop does after it was booted is sent before the link is slowed down.
-    private static let bootTime = Duration.seconds(60)
+    /// Of work before a switch, in milliseconds.
+    private static let work = 4000...10_000
     /// Where `status` says that the promise can't be kept, a switch that would take longer than this isn't made: it would only
     /// show that.
     fileprivate static let hopeless = 30.0
@@ -41,8 +39,6 @@ package struct PromiseBench: Sendable {
     private static let settlingMax = Duration.seconds(60)
     /// In which the devices learn what the link carries.
     private static let introduction = Duration.seconds(15)
-    /// A session goes on until the switch interrupts it.
-    private static let sessionTime = Duration.seconds(120)
 
     let guest: DesktopGuest
     let say: @Sendable (String) -> Void
@@ -58,50 +54,36 @@ package struct PromiseBench: Sendable {
     /// - Throws: `unauthorized` unless root calls: the link is a network of its own.
     package func run(program: String) async throws -> PromiseBenchReport {
         var report = PromiseBenchReport()
-        let pages = try await PageServer.start()
-        let result: Result<Void, any Error>
-        do { result = .success(try await run(program, pages, into: &report)) } catch { result = .failure(error) }
-        await pages.stop()
-        try result.get()
-        return report
-    }
-
-    private func run(_ program: String, _ pages: PageServer, into report: inout PromiseBenchReport) async throws {
-        try await ShapedLink.with { link in
-            try await Trial.with(program: program, link: link) { trial in
-                var stage = try await begin(trial, pages)
-                for (index, name) in Self.sessions.enumerated() {
-                    let count = switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count
-                    var session = try DesktopSession.named(name, seed: seed)
-                    try await link.slowDown(toMegabits: Self.preparing)
-                    try await session.prepare(on: desk(stage, pages))
-                    for shape in Self.links {
-                        for promise in Self.promises {
-                            let cell = report.cell(shape, promise)
-                            try await measure(
-                                &stage, &session, into: &report.cells[cell], count, shape, pages, over: link)
-                        }
-                    }
-                    try await session.leave(on: desk(stage, pages))
+        try await PageServer.with { pages in
+            try await ShapedLink.with { link in
+                try await Trial.with(program: program, link: link) { trial in
+                    say("promises: starting two devices here, and a sync server on the far side")
+                    try await trial.startServer()
+                    for device in ["A", "B"] { try await trial.addDevice(device, interval: nil) }
+                    var desktop = try await BusyDesktop.boot(guest, in: trial, pages, say: say)
+                    try await measure(&desktop, over: link, into: &report)
                 }
             }
         }
+        return report
     }
 
-    private func begin(_ trial: Trial, _ pages: PageServer) async throws -> Stage {
-        say("promises: starting two devices here, and a sync server on the far side")
-        try await trial.startServer()
-        for device in ["A", "B"] { try await trial.addDevice(device, interval: nil) }
-        _ = try await trial.control("A") {
-            try await $0.run(ControlPath.vms, guest.guest.order(Stage.vmName), as: String.self)
+    private func measure(
+        _ desktop: inout BusyDesktop, over link: ShapedLink, into report: inout PromiseBenchReport
+    ) async throws {
+        for (index, name) in Self.sessions.enumerated() {
+            let count = switches * (index + 1) / Self.sessions.count - switches * index / Self.sessions.count
+            var session = try DesktopSession.named(name, seed: seed)
+            try await link.slowDown(toMegabits: Self.preparing)
+            try await session.prepare(on: desktop.desk)
+            for shape in Self.links {
+                for promise in Self.promises {
+                    let cell = report.cell(shape, promise)
+                    try await measure(&desktop, &session, into: &report.cells[cell], count, shape, over: link)
+                }
+            }
+            try await session.leave(on: desktop.desk)
         }
-        say("promises: booting the desktop")
-        try await trial.tell("A", "start", Done())
-        let stage = try await Stage(trial, active: "A", standby: "B")
-        try await DesktopSession.waitForDesktop(Desk(trial.paths("A", stage.vm), pages: pages))
-        try await trial.waitUntilReady("B")
-        try await Task.sleep(for: Self.bootTime)
-        return stage
     }
 
     private func set(_ promise: Int, on stage: Stage) async throws {
@@ -112,19 +94,21 @@ package struct PromiseBench: Sendable {
     }
 
     private func measure(
-        _ stage: inout Stage, _ session: inout DesktopSession, into cell: inout PromiseBenchReport.Cell, _ count: Int,
-        _ shape: Link, _ pages: PageServer, over link: ShapedLink
+        _ desktop: inout BusyDesktop, _ session: inout DesktopSession, into cell: inout PromiseBenchReport.Cell,
+        _ count: Int, _ shape: Link, over link: ShapedLink
     ) async throws {
         var random = SessionRandom(seed: seed, stream: UInt64(cell.promise_s))
         // What starting the programs takes, and what was left of the cell before, is saved first: it says nothing of this one.
         try await link.slowDown(toMegabits: Self.preparing)
-        try await set(cell.promise_s, on: stage)
-        try await settle(stage)
+        try await set(cell.promise_s, on: desktop.stage)
+        try await settle(desktop.stage)
         try await link.slowDown(toMegabits: shape.up, back: shape.down)
-        try await beginAnew(stage)
+        try await beginAnew(desktop.stage)
         let (before, start) = (try link.bytes(), ContinuousClock.now)
         for _ in 0..<count {
-            let moved = try await move(&stage, during: &session, pages, &random)
+            let moved = try await desktop.whileWorking(&session, for: random.pause(Self.work)) {
+                [name = session.name] stage in try await move(&stage, during: name)
+            }
             say("\(shape.name), within \(cell.promise_s) s, \(session.name): \(moved.text)")
             cell.switches.append(moved)
         }
@@ -132,14 +116,10 @@ package struct PromiseBench: Sendable {
         cell.seconds += (ContinuousClock.now - start).seconds
     }
 
-    private func desk(_ stage: Stage, _ pages: PageServer) -> Desk {
-        Desk(stage.trial.paths(stage.active, stage.vm), pages: pages)
-    }
-
     /// Waits until what the link couldn't carry at once is saved: a program's start, or what was left of the session before.
     private func settle(_ stage: Stage) async throws {
         let deadline = ContinuousClock.now + Self.settlingMax
-        try await sync(stage)
+        try await stage.trial.tell(stage.active, "sync", Done())
         while ContinuousClock.now < deadline {
             if try await stage.trial.vm(stage.active)?.sync?.keepsPromise ?? false { return }
             try await Task.sleep(for: .seconds(1))
@@ -155,26 +135,10 @@ package struct PromiseBench: Sendable {
         try await Task.sleep(for: Self.introduction)
     }
 
-    private func sync(_ stage: Stage) async throws {
-        _ = try await stage.trial.control(stage.active) {
-            try await $0.run("/vms/\(Stage.vmName)/sync", Done(), as: Done.self)
-        }
-    }
-
-    private func move(
-        _ stage: inout Stage, during session: inout DesktopSession, _ pages: PageServer, _ random: inout SessionRandom
-    ) async throws -> PromiseBenchReport.Switch {
-        let here = desk(stage, pages)
-        let working = Task { [session] in
-            var session = session
-            try await session.run(on: here, for: Self.sessionTime)
-        }
-        try await Task.sleep(for: random.pause(Int(Self.work.lowerBound * 1000), Int(Self.work.upperBound * 1000)))
+    private func move(_ stage: inout Stage, during session: String) async throws -> PromiseBenchReport.Switch {
         let said = try await stage.trial.vm(stage.active)?.sync
         if let said, said.keepsPromise == false, let seconds = said.switchSeconds, seconds > Self.hopeless {
-            working.cancel()
-            _ = await working.result
-            return PromiseBenchReport.Switch(session: session.name, forecast_s: seconds, said_kept: false)
+            return PromiseBenchReport.Switch(session: session, forecast_s: seconds, said_kept: false)
         }
         let commanded = HostClock.milliseconds
         let record = try await stage.move()
@@ -182,12 +146,8 @@ package struct PromiseBench: Sendable {
             throw VMSyncError(.bug, "the switch tells no time at which the guest ran again")
         }
         let breakdown = SwitchBreakdown(record, total: running - commanded)
-        // Its screen is elsewhere now.
-        working.cancel()
-        _ = await working.result
-        session.follow(to: desk(stage, pages))
         return PromiseBenchReport.Switch(
-            session: session.name, seconds: breakdown.totalMilliseconds / 1000,
+            session: session, seconds: breakdown.totalMilliseconds / 1000,
             penalty_s: breakdown.downtimeMilliseconds / 1000, forecast_s: said?.switchSeconds ?? 0,
             said_kept: said?.keepsPromise ?? true)
     }

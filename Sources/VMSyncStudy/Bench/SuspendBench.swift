@@ -50,25 +50,16 @@ package struct SuspendBench: Sendable {
     }
 
     @Sendable static func waitForDesktop(_ stage: Stage) async throws {
-        let pages = try await PageServer.start()
-        let result: Result<Void, any Error>
-        do {
-            let desk = Desk(stage.trial.paths(stage.active, stage.vm), pages: pages)
-            result = .success(try await DesktopSession.waitForDesktop(desk))
-        } catch {
-            result = .failure(error)
+        try await PageServer.with { pages in
+            try await DesktopSession.waitForDesktop(Desk(stage.trial.paths(stage.active, stage.vm), pages: pages))
         }
-        await pages.stop()
-        try result.get()
     }
 
     private func begin(_ trial: Trial, _ name: String, _ guest: SmallGuest) async throws -> Stage {
         say("starting two devices here, and a sync server on the far side, for the \(name)")
         try await trial.startServer()
         for device in ["A", "B"] { try await trial.addDevice(device) }
-        _ = try await trial.control("A") {
-            try await $0.run(ControlPath.vms, guest.order(Stage.vmName), as: String.self)
-        }
+        try await trial.create(guest, on: "A")
         try await trial.tell("A", "start", Done())
         return try await Stage(trial, active: "A", standby: "B")
     }

@@ -21,9 +21,7 @@ extension SwitchBench {
         try await trial.addDevice("near")
         try await trial.addDevice("far", isFar: true)
         say("vmsync: creating the VM of the desktop guest")
-        _ = try await trial.control("near") {
-            try await $0.run(ControlPath.vms, guest.guest.order(Stage.vmName), as: String.self)
-        }
+        try await trial.create(guest.guest, on: "near")
         say("vmsync: booting the desktop")
         try await trial.tell("near", "start", Done())
         let stage = try await Stage(trial, active: "near", standby: "far")

@@ -35,6 +35,18 @@ package final class PageServer: Sendable {
 
     deinit { service.cancel() }
 
+    /// Serves for the time of `body`.
+    /// - Parameter packages: folder of the packages to serve as /packages/NAME; nil serves none.
+    static func with<Result>(
+        packages: String? = nil, _ body: (PageServer) async throws -> Result
+    ) async throws -> Result {
+        let pages = try await start(packages: packages)
+        let result: Swift.Result<Result, any Error>
+        do { result = .success(try await body(pages)) } catch { result = .failure(error) }
+        await pages.stop()
+        return try result.get()
+    }
+
     /// Starts it, on a free port.
     /// - Parameter packages: folder of the packages to serve as /packages/NAME; nil serves none.
     package static func start(packages: String? = nil) async throws -> PageServer {

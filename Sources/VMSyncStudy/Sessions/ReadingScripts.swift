@@ -47,7 +47,7 @@ struct WebScript: SessionScript {
         var random = SessionRandom(seed: seed, stream: UInt64(number) + 1)
         let reading = (0..<random.number(2...4)).flatMap { _ in
             [
-                .think(random.pause(900, 2500)),
+                .think(random.pause(900...2500)),
                 Step.move(x: random.number(300...900), y: random.number(200...600)),
                 .scroll(random.number(2...6)),
             ]

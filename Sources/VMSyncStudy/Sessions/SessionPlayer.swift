@@ -105,7 +105,7 @@ struct SessionPlayer {
                 throw VMSyncError(.bug, "a session types \"\(letter)\", which is on no key")
             }
             try await press(key.shifted ? Step.Chord(Keysym.shift, key.keysym) : Step.Chord(key.keysym))
-            try await Task.sleep(for: pace == .quick ? Self.quickKey : random.pause(90, 240))
+            try await Task.sleep(for: pace == .quick ? Self.quickKey : random.pause(90...240))
         }
         if pace == .person { typed += text }
     }
@@ -153,7 +153,7 @@ struct SessionPlayer {
     private mutating func scroll(_ notches: Int) async throws {
         for _ in 0..<abs(notches) {
             try await click(notches > 0 ? Self.wheelDown : Self.wheelUp)
-            try await Task.sleep(for: random.pause(120, 350))
+            try await Task.sleep(for: random.pause(120...350))
         }
     }
 

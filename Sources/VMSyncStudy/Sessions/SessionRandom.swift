@@ -17,6 +17,7 @@ struct SessionRandom: RandomNumberGenerator {
 
     mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
 
-    /// A pause of a person: between `low` and `high` milliseconds.
-    mutating func pause(_ low: Int, _ high: Int) -> Duration { .milliseconds(number(low...high)) }
+    /// A pause of a person.
+    /// - Parameter range: of milliseconds.
+    mutating func pause(_ range: ClosedRange<Int>) -> Duration { .milliseconds(number(range)) }
 }

@@ -43,9 +43,9 @@ struct OfficeScript: SessionScript {
         var random = SessionRandom(seed: seed, stream: UInt64(number) + 1)
         var prose = Prose(random: random)
         let writing = (0..<Self.sentencesPerRound).flatMap { _ -> [Step] in
-            [.type(prose.sentence() + " ", .person), .think(random.pause(400, 1500))]
+            [.type(prose.sentence() + " ", .person), .think(random.pause(400...1500))]
         }
-        return writing + [.press(.control("s")), .think(random.pause(300, 900))]
+        return writing + [.press(.control("s")), .think(random.pause(300...900))]
     }
 
     /// How many letters stand in the file's paragraphs, after a change so that there is something to save.
@@ -165,10 +165,10 @@ struct GimpScript: SessionScript {
         func place() -> (x: Int, y: Int) { (random.number(Self.canvas.x), random.number(Self.canvas.y)) }
         let strokes = (0..<random.number(2...4)).flatMap { _ -> [Step] in
             let (from, to) = (place(), place())
-            return [.move(x: from.x, y: from.y), .drag(x: to.x, y: to.y), .think(random.pause(300, 1200))]
+            return [.move(x: from.x, y: from.y), .drag(x: to.x, y: to.y), .think(random.pause(300...1200))]
         }
         let filter = number == 0 ? Self.blur : [.press(.control("f"))]
-        return [.press(Self.brush)] + strokes + filter + [.think(random.pause(1500, 3000))]
+        return [.press(Self.brush)] + strokes + filter + [.think(random.pause(1500...3000))]
     }
 
     /// Ctrl+E writes the file anew (files/…/menurc) once its dialog is confirmed; it is whole when its last bytes are those
