@@ -5,26 +5,17 @@ import VMSyncPolicy
 package struct DirectStanding: Sendable, Codable, Hashable {
     /// The state that it holds.
     package let held: Sequence
-    /// Of that state.
-    package let digest: String
-    /// The last statement that it has followed.
-    package let followed: Sequence
-    /// Whether a QEMU waits there for the VM.
-    package let isReady: Bool
     /// Why the VM can't run there, if so.
     package let obstacle: Reason?
 
-    package init(held: Sequence, digest: String, followed: Sequence, isReady: Bool, obstacle: Reason?) {
+    package init(held: Sequence, obstacle: Reason?) {
         self.held = held
-        self.digest = digest
-        self.followed = followed
-        self.isReady = isReady
         self.obstacle = obstacle
     }
 }
 
 /// A pack on its way from device to device.
-package struct DirectPack: Sendable, Codable, Hashable {
+package struct DirectPack: Sendable, Hashable {
     package let sequence: Sequence
     /// Under which it was sealed.
     package let epoch: Epoch

@@ -54,6 +54,8 @@ package struct Epoch: Hashable, Comparable, Sendable, Codable, CustomStringConve
     package static let stride: UInt64 = 1 << 16
     /// The first that nobody has reached by counting on.
     package var afterForce: Epoch { Epoch(rawValue: (rawValue / Self.stride + 1) * Self.stride) }
+    /// Whether the VM has gone from hand to hand since, and nobody has taken it.
+    package func leads(to later: Epoch) -> Bool { self <= later && later < afterForce }
     package var description: String { String(rawValue) }
 }
 

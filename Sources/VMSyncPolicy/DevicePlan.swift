@@ -261,7 +261,7 @@ extension DeviceSituation {
     /// Whether what lies in the outbox is the holder's too, over a direct link, and the holder has yet to save it.
     private func isShared(_ server: Server) -> Bool {
         guard let oldest = outbox.first, server.holder != nil else { return false }
-        return outboxEpoch == server.epoch && oldest > server.head
+        return outboxEpoch?.leads(to: server.epoch) ?? false && oldest > server.head
     }
 
     private func refusal(_ server: Server) -> DeviceAction? {

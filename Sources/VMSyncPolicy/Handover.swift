@@ -92,6 +92,8 @@ package struct Handovers: Sendable, Hashable, Codable {
     /// Those that a device knows which gives the VM on, beside the ones that it has heard of before.
     package func followed(by given: Handovers) -> Handovers {
         var both = given
+        // Of what comes before, the one that gives the VM has heard that the server knows it.
+        if let first = given.list.first { both.list = list.filter { $0.epoch < first.epoch } + given.list }
         let more = former.filter { mine in !given.former.contains { $0.id == mine.id } }
         both.former = (more + given.former).suffix(Self.formerMax)
         return both

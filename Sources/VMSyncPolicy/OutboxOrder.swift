@@ -7,16 +7,16 @@ package protocol WaitingCheckpoint {
     var parent: Sequence { get }
     /// Units that the pack changes.
     var units: Int { get }
-    /// Whether another device stands at this state: the server must have it as it is.
-    var isAwaited: Bool? { get }
+    /// Whether it may not become part of a later one: another device stands at this state, or perhaps the server.
+    var mustStay: Bool { get }
 }
 
 /// Which of the checkpoints that lie in an outbox wait there, and which two of them become one.
 package enum OutboxOrder {
     /// So many wait at most, however long the server is away: the oldest, which may have reached it and so stays as it is,
-    /// and all others in one. One more for each at which another device stands.
+    /// and all others in one. One more for each at which another device stands, or perhaps the server.
     package static func settledMax(of waiting: some Collection<some WaitingCheckpoint>) -> Int {
-        usualMax + waiting.dropFirst().dropLast().count { $0.isAwaited ?? false }
+        usualMax + waiting.dropFirst().dropLast().count { $0.mustStay }
     }
     package static let usualMax = 2
     /// So many lie with a device to which they were sent directly before it merges them: more than a switch sends.
@@ -39,9 +39,7 @@ package enum OutboxOrder {
     package static func nextMerge<Checkpoint: WaitingCheckpoint>(
         of waiting: [Checkpoint]
     ) -> (before: Checkpoint, earlier: Checkpoint, later: Checkpoint)? {
-        let last = waiting.indices.dropFirst(2).last {
-            !(waiting[$0 - 1].isAwaited ?? false)
-        }
+        let last = waiting.indices.dropFirst(2).last { !waiting[$0 - 1].mustStay }
         return last.map { (waiting[$0 - 2], waiting[$0 - 1], waiting[$0]) }
     }
 
@@ -52,8 +50,4 @@ package enum OutboxOrder {
     ) -> Bool {
         earlier.units + later.units <= unitsMax
     }
-}
-
-extension WaitingCheckpoint {
-    package var isAwaited: Bool? { nil }
 }

@@ -17,7 +17,20 @@ package struct SealedCheckpoint: WaitingCheckpoint, Sendable, Codable, Hashable 
     /// Units that the pack changes.
     package var units: Int
     package var created: Double
-    package var isAwaited: Bool?
+    /// The devices that stand at it.
+    package var awaitedBy: Set<DeviceID>?
+
+    /// Whether the server may have it, from another device.
+    package var mayBeSaved: Bool?
+
+    package var mustStay: Bool { !(awaitedBy ?? []).isEmpty || mayBeSaved ?? false }
+
+    /// The device stands at `sequence` now, and no longer at any other.
+    package mutating func noteStand(of device: DeviceID, at sequence: Sequence) {
+        var devices = awaitedBy ?? []
+        if self.sequence == sequence { devices.insert(device) } else { devices.remove(device) }
+        awaitedBy = devices
+    }
 }
 
 /// What a sealed folder says, so that sealing can be finished by another daemon.

@@ -70,7 +70,7 @@ package struct Statement: SignedContent {
     }
 }
 
-/// What a device says that was given a VM and did not run it: somebody else may have it.
+/// What a device says that was given a VM and did not run it, or hands it over without the server: somebody else may have it.
 package struct Release: SignedContent {
     package static let purpose = "release"
     package static let knownVersion = 1
@@ -78,7 +78,7 @@ package struct Release: SignedContent {
     package var version = Self.knownVersion
     package var vm: VMID
     package var device: DeviceID
-    /// The statement that gave it the VM.
+    /// The statement that gave it the VM, or the last one of its tenure.
     package var after: ChainPoint
 
     package init(vm: VMID, device: DeviceID, after: ChainPoint) {

@@ -29,7 +29,11 @@ struct DeviceDisk {
         var isOffered = false
         /// Whether it survives a power loss.
         var isSynced = false
-        var isAwaited: Bool?
+        /// The devices that stand at it.
+        var awaitedBy: Set<Int> = []
+        /// Whether the server may have it, from another device.
+        var mayBeSaved = false
+        var mustStay: Bool { !awaitedBy.isEmpty || mayBeSaved }
         /// Whether another device has sealed it.
         var isReceived = false
         /// Whether it was sealed before the host lost its power.
@@ -178,7 +182,8 @@ struct SimulatedDevice {
     var isHostUp = true
     var isDaemonUp = false
     var daemon = Daemon()
-    var isPartitioned = false
+    var isCutFromServer = false
+    var isCutFromOthers = false
     var clockOffset = 0
     /// Milliseconds from the device to the server, at least.
     var delay = 10

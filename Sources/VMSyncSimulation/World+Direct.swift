@@ -79,14 +79,17 @@ extension World {
             guard canReach(source, target), !goesWrong(.requestLost) else { throw .failed(.unavailable) }
             try onDevice(target) { world throws(Stop) in try world.receive(target, next, from: source) }
             for place in devices[source].disk.outbox.indices {
-                devices[source].disk.outbox[place].isAwaited =
-                    devices[source].disk.outbox[place].sequence == next.sequence
+                if devices[source].disk.outbox[place].sequence == next.sequence {
+                    devices[source].disk.outbox[place].awaitedBy.insert(target)
+                } else {
+                    devices[source].disk.outbox[place].awaitedBy.remove(target)
+                }
             }
         }
     }
 
     private func canReach(_ device: Int, _ other: Int) -> Bool {
-        !devices[device].isPartitioned && !devices[other].isPartitioned && devices[other].isDaemonUp
+        !devices[device].isCutFromOthers && !devices[other].isCutFromOthers && devices[other].isDaemonUp
             && devices[other].daemon.isAdopted && devices[other].daemon.awaited == .nothing
     }
 
@@ -123,7 +126,7 @@ extension World {
             throw error
         }
         note("device \(device) holds \(received.sequence), from \(source)")
-        if devices[device].disk.waiting.count > OutboxOrder.sharedMax { try settleOutbox(device) }
+        if devices[device].disk.waiting.count > OutboxOrder.sharedMax { try mergeOutbox(device) }
     }
 
     private func isIdle(_ device: Int) -> Bool {
@@ -143,7 +146,7 @@ extension World {
             from: source, to: Names.index(of: last.to), question: devices[source].question,
             handovers: devices[source].disk.handovers)
         let timeout = now + random.within(Self.patience)
-        if devices[source].isPartitioned || goesWrong(.requestLost) {
+        if devices[source].isCutFromOthers || goesWrong(.requestLost) {
             return planVerdict(.failed(.unavailable), to: grant, at: timeout)
         }
         var arrival = now + random.within(Self.house)
@@ -160,7 +163,7 @@ extension World {
 
     mutating func arrive(_ grant: Grant) {
         let device = grant.to
-        guard devices[device].isDaemonUp, devices[device].daemon.isAdopted, !devices[device].isPartitioned else {
+        guard devices[device].isDaemonUp, devices[device].daemon.isAdopted, !devices[device].isCutFromOthers else {
             return planVerdict(.failed(.unavailable), to: grant, at: now + random.within(Self.patience))
         }
         // It does one thing after the other.
@@ -201,14 +204,14 @@ extension World {
 
     private func check(_ grant: Grant, _ given: Handover) throws(Stop) {
         let device = grant.to
-        let lease = devices[device].daemon.serverLease
-        let actual = grant.handovers.actual(lease.holder, lease.epoch)
-        guard devices[device].daemon.record != nil, actual.holder == devices[device].name,
+        guard let record = devices[device].daemon.record else { throw .failed(.wrongState) }
+        let actual = grant.handovers.actual(record.holder, record.epoch)
+        guard actual.holder == devices[device].name,
             actual.epoch == given.epoch.next, devices[device].disk.replica == given.sequence,
             devices[device].disk.record.applying == nil, devices[device].disk.record.kind == .live
         else { throw .failed(.wrongState) }
         var copy = self
-        copy.devices[device].disk.handovers = grant.handovers
+        copy.devices[device].disk.handovers = copy.devices[device].disk.handovers.followed(by: grant.handovers)
         guard copy.mayRun(device, under: actual.epoch) else { throw .failed(.wrongState) }
     }
 
@@ -225,7 +228,8 @@ extension World {
     }
 
     private mutating func handedOver(_ device: Int, _ id: SwitchID) throws(Stop) {
-        if let grant = devices[device].disk.handovers.list.first(where: { $0.id == id }) { shareOutbox(device, grant) }
+        let handovers = devices[device].disk.handovers
+        if let grant = (handovers.former + handovers.list).first(where: { $0.id == id }) { shareOutbox(device, grant) }
         if let tenure = devices[device].disk.tenure {
             devices[device].disk.released = max(devices[device].disk.released, tenure.epoch)
         }
@@ -342,9 +346,13 @@ extension World {
     /// What waits there and here is the right of the new holder to save.
     mutating func shareOutbox(_ device: Int, _ grant: Handover) {
         relabel(device, to: grant.epoch.next) { $0.sequence <= grant.sequence && $0.epoch <= grant.epoch }
-        for place in devices[device].disk.outbox.indices
-        where devices[device].disk.outbox[place].sequence == grant.sequence {
-            devices[device].disk.outbox[place].isAwaited = true
+        let saved = grant.words.compactMap { ReleaseWord($0)?.after }.max() ?? .base
+        for place in devices[device].disk.outbox.indices {
+            let sequence = devices[device].disk.outbox[place].sequence
+            if sequence == grant.sequence {
+                devices[device].disk.outbox[place].awaitedBy.insert(Names.index(of: grant.from))
+            }
+            if sequence <= saved { devices[device].disk.outbox[place].mayBeSaved = true }
         }
     }
 
@@ -360,8 +368,8 @@ extension World {
                 kind: old.kind, pack: old.pack, units: old.units, work: old.work)
             sealed.append(renamed)
             var new = DeviceDisk.Waiting(renamed)
-            (new.isAwaited, new.isSynced, new.isOfEarlierBoot, new.isReceived) = (
-                waiting.isAwaited, waiting.isSynced, waiting.isOfEarlierBoot, waiting.isReceived
+            (new.awaitedBy, new.mayBeSaved, new.isSynced, new.isOfEarlierBoot, new.isReceived) = (
+                waiting.awaitedBy, waiting.mayBeSaved, waiting.isSynced, waiting.isOfEarlierBoot, waiting.isReceived
             )
             devices[device].disk.outbox[place] = new
         }

@@ -41,7 +41,7 @@ extension World {
         server.isFull = false
         if !server.isUp { startServer() }
         for device in devices.indices {
-            devices[device].isPartitioned = false
+            heal(device)
             devices[device].disk.isFull = false
             devices[device].delay = min(devices[device].delay, 50)
             startHost(device)
@@ -85,7 +85,7 @@ extension World {
         guard ending.stage == .settling, let oldest = device.disk.waiting.first, let holder = server.lease.holder else {
             return false
         }
-        return holder != device.name && oldest.epoch == server.lease.epoch && oldest.sequence > server.head
+        return holder != device.name && oldest.epoch.leads(to: server.lease.epoch) && oldest.sequence > server.head
     }
 
     private mutating func startCalmly() {

@@ -2,7 +2,7 @@ import VMSyncPolicy
 
 /// What goes wrong by itself, at times of its own.
 extension World {
-    /// Milliseconds that a device reaches nobody: moments, and longer than a switch may stay open.
+    /// Milliseconds that a device reaches nobody, or not all: moments, and longer than a switch may stay open.
     private static let partitions = [1...500, 500...5000, 5000...80_000]
     private static let fullness = 1000...20_000
     /// Seconds by which a server's clock jumps, either way.
@@ -56,16 +56,22 @@ extension World {
     }
 
     private mutating func partition(_ device: Int) -> Bool {
-        guard !devices[device].isPartitioned else { return false }
-        note("device \(device) reaches nobody")
-        devices[device].isPartitioned = true
-        disconnect(device)
+        guard !devices[device].isCutFromServer, !devices[device].isCutFromOthers else { return false }
+        // The line out of the house, the house's own, or both.
+        let kind = random.below(3)
+        devices[device].isCutFromServer = kind != 0
+        devices[device].isCutFromOthers = kind != 1
+        note("device \(device) reaches \(["no other device", "no server", "nobody"][kind])")
+        if devices[device].isCutFromServer { disconnect(device) }
         let length = Self.partitions[random.below(Self.partitions.count)]
         queue.plan(.heal(device), at: now + random.within(length))
         return true
     }
 
-    mutating func heal(_ device: Int) { devices[device].isPartitioned = false }
+    mutating func heal(_ device: Int) {
+        devices[device].isCutFromServer = false
+        devices[device].isCutFromOthers = false
+    }
 
     private mutating func changeNetwork(_ device: Int) {
         devices[device].delay = [2, 20, 150, 700][random.below(4)]

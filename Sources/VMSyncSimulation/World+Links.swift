@@ -23,7 +23,7 @@ extension World {
     }
 
     private mutating func send(_ letter: Letter) {
-        if devices[letter.from].isPartitioned || goesWrong(.requestLost) {
+        if devices[letter.from].isCutFromServer || goesWrong(.requestLost) {
             giveUp(letter)
             return
         }
@@ -64,7 +64,7 @@ extension World {
             // It died on the way: the connection breaks.
             return planAnswer(.failed(.unavailable), to: letter, at: now + transit(letter.from))
         }
-        if devices[letter.from].isPartitioned || goesWrong(.answerLost) {
+        if devices[letter.from].isCutFromServer || goesWrong(.answerLost) {
             giveUp(letter)
         } else {
             planAnswer(answer, to: letter, at: now + transit(letter.from))
@@ -99,7 +99,7 @@ extension World {
 
     mutating func connect(_ device: Int, _ connection: Int) {
         guard connection == devices[device].connection, devices[device].isDaemonUp else { return }
-        guard server.isUp, !devices[device].isPartitioned else { return disconnect(device) }
+        guard server.isUp, !devices[device].isCutFromServer else { return disconnect(device) }
         server.heard[device] = now
         devices[device].isConnected = true
         _ = readRecord()

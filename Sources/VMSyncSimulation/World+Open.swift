@@ -115,7 +115,10 @@ extension World {
 
     /// What a guest did after its last checkpoint is lost with its QEMU; what is sealed is not.
     private mutating func oweWhatIsSealed(_ device: Int) {
-        guard let newest = devices[device].disk.outbox.last else { return }
+        let disk = devices[device].disk
+        // What was received and never applied is with the device that has sealed it.
+        let newest = disk.outbox.last { !$0.isReceived || $0.sequence <= disk.record.sequence }
+        guard let newest else { return }
         ledger.owed.append(.init(device: device, work: newest.work))
     }
 

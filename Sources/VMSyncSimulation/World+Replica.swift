@@ -77,9 +77,10 @@ extension World {
         guard let place = devices[device].disk.outbox.firstIndex(where: { $0.sequence == later.sequence }) else {
             return
         }
-        let isAwaited = devices[device].disk.outbox[place].isAwaited
+        let old = devices[device].disk.outbox[place]
         devices[device].disk.outbox[place] = .init(merged)
-        devices[device].disk.outbox[place].isAwaited = isAwaited
+        devices[device].disk.outbox[place].awaitedBy = old.awaitedBy
+        devices[device].disk.outbox[place].mayBeSaved = old.mayBeSaved
         try write(device)
         tidyOutbox(device)
     }

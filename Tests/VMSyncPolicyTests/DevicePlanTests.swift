@@ -234,7 +234,12 @@ struct DevicePlanTests {
         situation.server?.head = Sequence(rawValue: 8)
         #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
         situation.server?.head = Sequence(rawValue: 7)
-        situation.server?.epoch = Epoch(rawValue: 4)
+        // The one that got it has handed it on; but what was taken by force leaves all else behind.
+        situation.server?.epoch = Epoch(rawValue: 5)
+        #expect(situation.nextAction == .wait)
+        situation.server?.epoch = Epoch(rawValue: 3).afterForce
+        #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
+        situation.server?.epoch = Epoch(rawValue: 2)
         #expect(situation.nextAction == .drop(Sequence(rawValue: 8)))
         situation.server?.epoch = Epoch(rawValue: 3)
         situation.server?.holder = nil

@@ -84,4 +84,13 @@ import VMSyncPolicy
         #expect(handovers.followed(by: try Self.of(next)).knows(first.id))
         #expect(handovers.followed(by: try Self.of(next)).list == [next])
     }
+
+    @Test func whoHasNotHeardThatTheServerKnowsSomeKeepsThem() throws {
+        let first = try Self.of(Self.handover(Self.laptop, Self.desktop, 4))
+        let next = try Self.of(Self.handover(Self.desktop, Self.laptop, 5))
+        let both = first.followed(by: next)
+        #expect(both.list == first.list + next.list)
+        #expect(both.actual(Self.laptop, Epoch(rawValue: 4)).epoch == Epoch(rawValue: 6))
+        #expect(first.followed(by: both).list == both.list, "given in one")
+    }
 }

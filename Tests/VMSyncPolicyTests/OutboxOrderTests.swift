@@ -7,10 +7,10 @@ import VMSyncPolicy
         let sequence: Sequence
         let parent: Sequence
         var units = 10
-        var isAwaited: Bool?
+        var mustStay: Bool
 
-        init(_ parent: UInt64, _ sequence: UInt64, awaited: Bool? = nil) {
-            isAwaited = awaited
+        init(_ parent: UInt64, _ sequence: UInt64, awaited: Bool = false) {
+            mustStay = awaited
             self.sequence = Sequence(rawValue: sequence)
             self.parent = Sequence(rawValue: parent)
         }

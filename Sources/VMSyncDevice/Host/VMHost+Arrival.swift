@@ -18,10 +18,7 @@ extension VMHost {
         }
         let isWhole = replica.record.damage == nil && replica.record.applying == nil
         let problem = isWhole ? arrivalObstacle : VMSyncError(.wrongState, "this replica is being mended")
-        return DirectStanding(
-            held: replica.record.sequence, digest: "\(replica.record.digest.combined)",
-            followed: chain.point?.sequence ?? .base, isReady: machineState == .waiting,
-            obstacle: problem.map(Reason.init))
+        return DirectStanding(held: replica.record.sequence, obstacle: problem.map(Reason.init))
     }
 
     private var arrivalObstacle: VMSyncError? {
@@ -76,7 +73,9 @@ extension VMHost {
         try replica.receive(pack.sequence, epoch: pack.epoch, units: pack.units)
         watch.lap("apply")
         // A source that tries again and again must not fill this disk.
-        if waitingCheckpoints.count > OutboxOrder.sharedMax { mergeWhatWaits() }
+        if waitingCheckpoints.count > OutboxOrder.sharedMax {
+            do { try replica.mergeOutbox() } catch { logger.warning("\(error.message)") }
+        }
         arrivalSteps = watch.steps
         guard arrivalObstacle == nil, replica.record.kind == .live else { return }
         if machineState == .none { try await prepare() }
@@ -158,7 +157,8 @@ extension VMHost {
         }
         var followed = Handovers()
         for next in given.list { try followed.add(next) }
-        let actual = given.actual(serverLease.holder, serverLease.epoch)
+        // The giver may have told the server of earlier ones, of which this device hasn't heard that it did.
+        let actual = given.actual(record.holder, record.epoch)
         guard actual.holder == me, actual.epoch == grant.epoch.next else {
             throw VMSyncError(
                 .fenced, "\(name) has gone elsewhere, as \(environment.me.name) knows from the server",
@@ -179,10 +179,13 @@ extension VMHost {
 
     /// What waits there and here is the right of the new holder to save; it must leave the state at which both stand as it is.
     func shareOutbox(of grant: Handover, _ replica: Replica) throws(VMSyncError) {
+        let saved = grant.words.compactMap { try? Signed<Release>(bytes: $0).read().after.sequence }.max() ?? .base
         try replica.changeOutbox { waiting in
+            if waiting.sequence <= saved { waiting.mayBeSaved = true }
             guard waiting.sequence <= grant.sequence, waiting.epoch <= grant.epoch else { return }
             waiting.epoch = grant.epoch.next
-            waiting.isAwaited = waiting.sequence == grant.sequence ? true : waiting.isAwaited
+            guard waiting.sequence == grant.sequence else { return }
+            waiting.awaitedBy = (waiting.awaitedBy ?? []).union([grant.from])
         }
     }
 }

@@ -114,7 +114,7 @@ extension VMHost {
                 sequence: next.sequence, epoch: next.epoch, units: next.units, size: UInt64(next.packBytes))
             _ = try await peer.client.push(pack, from: .file(path: next.packPath), of: id, isLast: isLast)
             // Whatever comes now, it stands there.
-            try replica?.changeOutbox { $0.isAwaited = $0.sequence == next.sequence }
+            try replica?.changeOutbox { $0.noteStand(of: peer.device, at: next.sequence) }
         }
     }
 
@@ -258,6 +258,6 @@ extension VMHost {
             return try await takeBack()
         }
         // The server has heard of it, or somebody has taken the VM by force.
-        try await handedOver(nil)
+        try await handedOver(handovers.former.last { $0.id == pending })
     }
 }

@@ -16,9 +16,17 @@ extension VMHost {
         showHandovers()
     }
 
+    /// - Throws: what went wrong, and nothing has changed.
     func saveHandovers(_ changed: Handovers) throws(VMSyncError) {
-        // It says who may run the VM.
-        try AtomicFile.write(changed, to: handoversPath, durable: true)
+        do {
+            // It says who may run the VM.
+            try AtomicFile.write(changed, to: handoversPath, durable: true)
+        } catch {
+            // It may lie there all the same, and the next daemon would read it.
+            if (try? AtomicFile.write(handovers, to: handoversPath, durable: true)) != nil { throw error }
+            guard try AtomicFile.read(Handovers.self, at: handoversPath) == changed else { throw error }
+            logger.error("\(error.message)")
+        }
         handovers = changed
         showHandovers()
     }
