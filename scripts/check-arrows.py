@@ -17,7 +17,7 @@ ROWS = [
     {"VMSyncCore", "QMP", "NBD", "RFB", "PostgreSQL", "HostSignals"},
     {"VMSyncCheckpoint", "VMSyncPolicy", "VMSyncSecrets"},
     {"VMSyncMachine", "VMSyncAPI", "VMSyncStore"},
-    {"VMSyncReplica"},
+    {"VMSyncHTTP", "VMSyncReplica"},
     {"VMSyncServer", "VMSyncDevice", "VMSyncSimulation"},
     {"VMSyncStudy"},
     {"vmsync", "vmsync-sim"},

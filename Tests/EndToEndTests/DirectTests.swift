@@ -65,8 +65,8 @@ extension EndToEnd {
 
         /// Where who dies: the source before and after it has given the VM away, the target before and after it has taken it.
         private static let deaths = [
-            ("A", "direct-sealed"), ("A", "before-grant"), ("A", "grant-noted"), ("B", "before-grant-taken"),
-            ("B", "grant-taken"), ("B", "handed-over"), ("B", "before-handover-told"),
+            ("A", "direct-sealed"), ("A", "before-grant"), ("A", "grant-noted"), ("A", "grant-answered"),
+            ("B", "before-grant-taken"), ("B", "grant-taken"), ("B", "handed-over"), ("B", "before-handover-told"),
         ]
 
         @Test(arguments: deaths) func whoeverDiesOnTheWayTheVMRunsInOnePlace(_ device: String, _ point: String)
@@ -94,6 +94,7 @@ extension EndToEnd {
                 try await stage.waitForGuest(counts: 5)
                 #expect(try await stage.standbyAgrees())
                 #expect(try await stage.losses() == [])
+                for name in ["A", "B"] { #expect(try await trial.vm(name)?.forks == 0, "\(name) at \(point)") }
             }
         }
 

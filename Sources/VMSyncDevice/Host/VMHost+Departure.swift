@@ -176,6 +176,7 @@ extension VMHost {
                 logger.debug("no verdict: \(error)")
             }
             if let steps = verdict?.steps {
+                try Fault.point("grant-answered")
                 handoverSteps.merge(steps) { $1 }
                 return try await handedOver(granted.last)
             }
