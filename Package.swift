@@ -158,7 +158,10 @@ let package = Package(
         tests("VMSyncPolicy", ["VMSyncCore", "VMSyncTestSupport"]),
         tests("VMSyncSimulation"),
         tests("PostgreSQL"),
-        tests("HostSignals", [log]),
+        .target(
+            name: "HostSignalsTestSupport", dependencies: ["HostSignals"], path: "Tests/HostSignalsTestSupport",
+            swiftSettings: strict),
+        tests("HostSignals", ["HostSignalsTestSupport", log]),
         tests("VMSyncSecrets", ["VMSyncCore", crypto]),
         tests("VMSyncStore", ["VMSyncCore", "VMSyncPolicy", "VMSyncTestSupport", "PostgreSQL", nioCore, crypto]),
         tests("VMSyncAPI", ["VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", nioCore]),
@@ -195,7 +198,8 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "VMSyncCore", "VMSyncPolicy", "VMSyncSecrets", "VMSyncAPI", "VMSyncCheckpoint", "VMSyncMachine",
-                "VMSyncDevice", "VMSyncStudy", "VMSyncTestSupport", "QMP", "vmsync", subprocess, nioCore, nioPosix,
+                "VMSyncDevice", "VMSyncStudy", "VMSyncTestSupport", "HostSignalsTestSupport", "QMP", "vmsync",
+                subprocess, nioCore, nioPosix,
                 nioConcurrency, grdb, log,
             ], swiftSettings: strict),
     ]

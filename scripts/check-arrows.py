@@ -21,7 +21,7 @@ ROWS = [
     {"VMSyncServer", "VMSyncDevice", "VMSyncSimulation"},
     {"VMSyncStudy"},
     {"vmsync", "vmsync-sim"},
-    {"VMSyncTestSupport", "NBDTestSupport", "VMSyncPackFuzzing"},
+    {"VMSyncTestSupport", "NBDTestSupport", "HostSignalsTestSupport", "VMSyncPackFuzzing"},
 ]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 TESTS_ROW = len(ROWS)

@@ -1,47 +1,52 @@
 #!/bin/bash
 # Real services of a host, for tests, in namespaces of their own: they see neither this machine's bus nor its network,
 # and end with this script.
-#   scripts/host-services.sh sleep|network FOLDER
+#   scripts/host-services.sh sleep|network|neighbours FOLDER
 # Says "ready", or why not; then each line of its input is run beside the services, and "done STATUS" said after it,
 # until its input ends. FOLDER is made, and removed at the end; the bus is at run/dbus/system_bus_socket in it, and what
 # the services say in log.
 set -euo pipefail
 SCRIPTS=$(realpath "$(dirname "$0")")
-# NetworkManager isn't installed, for that would start it on this machine, but unpacked here.
-readonly SCRIPTS NETWORK=$SCRIPTS/../.build/networkmanager
+# NetworkManager and Avahi aren't installed, for that would start them on this machine, but unpacked here.
+readonly SCRIPTS NETWORK=$SCRIPTS/../.build/networkmanager NEIGHBOURS=$SCRIPTS/../.build/avahi
 readonly NETWORK_PACKAGES="network-manager libnm0 libndp0
     dnsmasq-base libnetfilter-conntrack3 libnfnetlink0 libnftables1 libnftnl11"
+readonly NEIGHBOURS_PACKAGES="avahi-daemon libavahi-common3 libavahi-core7 libdaemon0"
 
 fail() { echo "failed: $*"; exit 1; }
 
+# Unpacks packages into a folder.
+#   unpack FOLDER "PACKAGE …"
 # shellcheck disable=SC2086 # a list of words
-unpack_network() {
-    mkdir -p "${NETWORK%/*}"
+unpack() {
+    local folder=$1 packages=$2
+    mkdir -p "${folder%/*}"
     # One of several that come here at once; the others wait.
-    exec {lock}> "$NETWORK.lock"
+    exec {lock}> "$folder.lock"
     flock "$lock"
-    if [ -e "$NETWORK/complete" ]; then
+    if [ -e "$folder/complete" ]; then
         flock --unlock "$lock"
         return
     fi
-    rm -rf "$NETWORK"
-    mkdir -p "$NETWORK/packages"
-    pushd "$NETWORK/packages" > /dev/null
-    local download="apt-get -o APT::Sandbox::User=root download -qq $NETWORK_PACKAGES"
-    { $download || { apt-get update -qq && $download; }; } > /dev/null || fail "can't fetch $NETWORK_PACKAGES"
-    for package in *.deb; do dpkg-deb --extract "$package" "$NETWORK"; done
+    rm -rf "$folder"
+    mkdir -p "$folder/packages"
+    pushd "$folder/packages" > /dev/null
+    local download="apt-get -o APT::Sandbox::User=root download -qq $packages"
+    { $download || { apt-get update -qq && $download; }; } > /dev/null || fail "can't fetch $packages"
+    for package in *.deb; do dpkg-deb --extract "$package" "$folder"; done
     popd > /dev/null
-    rm -rf "$NETWORK/packages"
-    touch "$NETWORK/complete"
+    rm -rf "$folder/packages"
+    touch "$folder/complete"
     flock --unlock "$lock"
 }
 
 if [ "${1-}" != --inside ]; then
-    [ $# -eq 2 ] || { echo "usage: host-services.sh sleep|network FOLDER" >&2; exit 2; }
+    [ $# -eq 2 ] || { echo "usage: host-services.sh sleep|network|neighbours FOLDER" >&2; exit 2; }
     [ "$(id -u)" -eq 0 ] || fail "namespaces and services need root"
     case "$1" in
         sleep) ;;
-        network) unpack_network ;;
+        network) unpack "$NETWORK" "$NETWORK_PACKAGES" ;;
+        neighbours) unpack "$NEIGHBOURS" "$NEIGHBOURS_PACKAGES" ;;
         *) fail "there are no services for $1" ;;
     esac
     # Not of processes: logind wants to know whoever asks it.
@@ -205,6 +210,70 @@ start_manager() {
     await "the network" eval "ip route | grep -q default"
 }
 
+# MARK: Neighbours
+
+# Another host on the other end of our cable `na`, with a bus of its own at neighbour/bus in the folder.
+start_neighbours() {
+    need ip
+    mkdir -p /run/netns /run/avahi-daemon "$FOLDER/neighbour"
+    chmod 755 "$FOLDER/neighbour"
+    # Avahi wants a user of its own, though it stays what it is.
+    for file in passwd group; do
+        cp "/etc/$file" "$FOLDER/$file"
+        mount --bind "$FOLDER/$file" "/etc/$file"
+    done
+    echo "avahi:x:65533:65533::/:/usr/sbin/nologin" >> /etc/passwd
+    echo "avahi:x:65533:" >> /etc/group
+    ip link set lo up
+    ip netns add neighbour
+    ip link add na type veth peer name nb netns neighbour
+    ip addr add 10.8.0.1/24 dev na
+    ip link set na up
+    ip netns exec neighbour ip addr add 10.8.0.2/24 dev nb
+    ip netns exec neighbour ip link set nb up
+    local cable=na
+    for place in here neighbour; do
+        cat > "$FOLDER/avahi-$place.conf" << END
+[server]
+host-name=$place
+use-ipv4=yes
+use-ipv6=no
+allow-interfaces=$cable
+enable-dbus=yes
+[wide-area]
+enable-wide-area=no
+[publish]
+publish-hinfo=no
+publish-workstation=no
+[rlimits]
+END
+        cable=nb
+    done
+    start_avahi
+    serve dbus-daemon --config-file="$FOLDER/bus.conf" --nofork --nopidfile "--address=unix:path=$FOLDER/neighbour/bus"
+    export DBUS_SYSTEM_BUS_ADDRESS="unix:path=$FOLDER/neighbour/bus"
+    await "the neighbour's bus" busctl status org.freedesktop.DBus
+    # shellcheck disable=SC2016 # inside
+    serve ip netns exec neighbour sh -c 'mount -t tmpfs tmpfs /run/avahi-daemon && exec "$@"' sh \
+        avahi-daemon "--file=$FOLDER/avahi-neighbour.conf" --no-drop-root --no-chroot --no-rlimits
+    await "the neighbour's Avahi" has_owner org.freedesktop.Avahi
+    unset DBUS_SYSTEM_BUS_ADDRESS
+}
+
+start_avahi() {
+    serve avahi-daemon "--file=$FOLDER/avahi-here.conf" --no-drop-root --no-chroot --no-rlimits
+    avahi=$pid
+    await Avahi has_owner org.freedesktop.Avahi
+}
+
+# As after a crash of it.
+# shellcheck disable=SC2317 # a test calls it
+restart_avahi() {
+    stop "$avahi"
+    rm -f /run/avahi-daemon/pid
+    start_avahi
+}
+
 # MARK: Run
 
 # Our own, but where others see its sockets.
@@ -218,6 +287,10 @@ if [ "$KIND" = network ]; then
     policies="<includedir>$NETWORK/usr/share/dbus-1/system.d</includedir>"
     export PATH="$NETWORK/usr/sbin:$NETWORK/usr/bin:$PATH"
     export LD_LIBRARY_PATH=$NETWORK/usr/lib/x86_64-linux-gnu
+elif [ "$KIND" = neighbours ]; then
+    policies="<includedir>$NEIGHBOURS/usr/share/dbus-1/system.d</includedir>"
+    export PATH="$NEIGHBOURS/usr/sbin:$PATH"
+    export LD_LIBRARY_PATH=$NEIGHBOURS/usr/lib/x86_64-linux-gnu
 fi
 cat > "$FOLDER/bus.conf" << END
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

@@ -11,11 +11,15 @@ extension Daemon {
         let now = try await client.checkHealth()
         let holder = await host.holder(by: record)
         let device = holder == nil ? nil : try await client.devices().first { $0.id == holder }
+        // What came straight from that device, and the server doesn't have yet.
+        let newest = await host.newestShared
         func since(_ time: Timestamp) -> Double { Double(now.rawValue - time.rawValue) / 1000 }
         return Takeover(
             epoch: record.epoch, device: holder.map { id in deviceList.first { $0.id == id }?.name ?? "\(id)" },
             connected: device?.connected ?? false, silentSeconds: device.map { since($0.lastSeen) },
-            savedSecondsAgo: record.head.map { since($0.created) }, head: record.head?.sequence ?? .base)
+            savedSecondsAgo: newest.map { Date().timeIntervalSince1970 - $0.created }
+                ?? record.head.map { since($0.created) },
+            head: newest?.sequence ?? record.head?.sequence ?? .base)
     }
 
     /// Tells the hosts which devices the server hears from; nil if the server itself isn't heard.

@@ -321,7 +321,9 @@ package actor Daemon {
     func listDevices() async throws -> [DeviceStatus] {
         devices = try await client.devices()
         try await account.refresh()
-        return deviceList
+        var list = deviceList
+        for place in list.indices { list[place].nearby = await environment.links.nearbyAddresses(of: list[place].id) }
+        return list
     }
 
     func device(_ name: String?) throws(VMSyncError) -> DeviceStatus {

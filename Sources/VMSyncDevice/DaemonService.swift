@@ -91,6 +91,7 @@ package enum DaemonService {
             let application = try DirectServer(daemon: daemon, at: direct).application()
             // The others keep their connections; none is waited for.
             services.append(.init(service: CancelledOnShutdown { try await application.run() }))
+            services.append(.init(service: CancelledOnShutdown { await daemon.environment.links.followNetwork() }))
         } else {
             await daemon.environment.links.staysAlone()
         }

@@ -34,7 +34,7 @@ struct DeviceDisk {
         /// Whether the server may have it, from another device.
         var mayBeSaved = false
         var mustStay: Bool { !awaitedBy.isEmpty || mayBeSaved }
-        /// Whether another device has sealed it.
+        /// Whether another device has sealed it, and hasn't given it.
         var isReceived = false
         /// Whether it was sealed before the host lost its power.
         var isOfEarlierBoot = false
@@ -115,7 +115,6 @@ enum Awaited: Equatable {
     case refreshedToRelease(Epoch, force: Bool)
     case releasedToAcquire(force: Bool)
     case started
-    case takenBack
     case gaveUp(Failure)
     case releasedAfterGivingUp(Failure)
 }

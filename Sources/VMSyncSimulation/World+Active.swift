@@ -114,6 +114,7 @@ extension World {
         if oldest.sequence == devices[device].disk.tenure?.departure?.sequence { return try settleDeparture(device) }
         devices[device].daemon.roundBegan = nil
         if try tellHandover(device) { return }
+        try share(device)
         sendCommit(device, oldest.number, .keep, then: .uploaded(oldest.number))
     }
 

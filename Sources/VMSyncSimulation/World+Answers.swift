@@ -38,7 +38,7 @@ extension World {
         case .toldFailure(let first): throw .failed(first)
         // The VM runs already, or the source goes on without it, only later.
         case .arrived, .followed: break
-        case .acquired, .refreshedToRelease, .releasedToAcquire, .started, .takenBack: refuseRequest(device)
+        case .acquired, .refreshedToRelease, .releasedToAcquire, .started: refuseRequest(device)
         case .gaveUp(let first): try releaseAfterGivingUp(device, first)
         default: throw .failed(failure)
         }

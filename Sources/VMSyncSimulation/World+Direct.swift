@@ -116,7 +116,8 @@ extension World {
         var received = DeviceDisk.Waiting(sealed[Int(pack.number)])
         received.isReceived = true
         devices[device].disk.outbox.removeAll { $0.sequence == received.sequence }
-        devices[device].disk.outbox.append(received)
+        let place = devices[device].disk.outbox.firstIndex { $0.sequence > received.sequence }
+        devices[device].disk.outbox.insert(received, at: place ?? devices[device].disk.outbox.endIndex)
         try write(device)
         devices[device].disk.inbox = received.number
         do throws(Stop) { try applyInbox(device, received.number) } catch {
@@ -273,13 +274,24 @@ extension World {
             then: .acquired(force: true))
     }
 
-    /// What waits is saved under the epoch under which the VM was taken back, if the server has nothing newer.
-    mutating func keepWhatWasGiven(_ device: Int) throws(Stop) {
-        guard let record = devices[device].daemon.record, record.head == chainPoint(device),
-            isForced(device, record.epoch)
+    /// What waits here of the tenure that was ended by force is saved under the new epoch, if the server has it or nothing newer.
+    mutating func keepWhatIsHere(_ device: Int, of before: Epoch) throws(Stop) {
+        let waiting = devices[device].disk.waiting
+        guard let record = devices[device].daemon.record, isForced(device, record.epoch),
+            record.head == chainPoint(device) || waiting.contains(where: { $0.sequence == record.head }),
+            waiting.allSatisfy({ $0.epoch.leads(to: before) })
         else { return }
         relabel(device, to: record.epoch) { _ in true }
         try write(device)
+    }
+
+    /// What is on its way to the server goes straight to the others too, as far as they can be reached.
+    mutating func share(_ source: Int) throws(Stop) {
+        for target in devices.indices where target != source && random.half() {
+            do throws(Stop) { try push(source, to: target) } catch {
+                guard case .failed = error else { throw error }
+            }
+        }
     }
 
     private mutating func takeBack(_ device: Int, _ tenure: Tenure) throws(Stop) {
@@ -358,9 +370,10 @@ extension World {
 
     /// The same states under another epoch, as this device's: what is sent of them is signed anew.
     private mutating func relabel(_ device: Int, to epoch: Epoch, _ isMeant: (DeviceDisk.Waiting) -> Bool) {
+        let counting = Set(devices[device].disk.waiting.map(\.number))
         for place in devices[device].disk.outbox.indices {
             let waiting = devices[device].disk.outbox[place]
-            guard isMeant(waiting), waiting.epoch != epoch else { continue }
+            guard counting.contains(waiting.number), isMeant(waiting), waiting.epoch != epoch else { continue }
             let old = sealed[Int(waiting.number)]
             let renamed = SealedCheckpoint(
                 number: Int32(sealed.count), sequence: old.sequence, parent: waiting.parent, epoch: epoch,
@@ -368,8 +381,8 @@ extension World {
                 kind: old.kind, pack: old.pack, units: old.units, work: old.work)
             sealed.append(renamed)
             var new = DeviceDisk.Waiting(renamed)
-            (new.awaitedBy, new.mayBeSaved, new.isSynced, new.isOfEarlierBoot, new.isReceived) = (
-                waiting.awaitedBy, waiting.mayBeSaved, waiting.isSynced, waiting.isOfEarlierBoot, waiting.isReceived
+            (new.awaitedBy, new.mayBeSaved, new.isSynced, new.isOfEarlierBoot) = (
+                waiting.awaitedBy, waiting.mayBeSaved, waiting.isSynced, waiting.isOfEarlierBoot
             )
             devices[device].disk.outbox[place] = new
         }

@@ -158,7 +158,10 @@ extension World {
         }
         devices[device].disk.outbox = kept
         devices[device].disk.record = .init(isDamaged: true, isBeingReset: true, outboxEnd: kept.last?.sequence)
-        if let newest = kept.last { ledger.owed.append(.init(device: device, work: newest.work)) }
+        // What was received, and not given, is with the device that has sealed it.
+        if let newest = kept.last(where: { !$0.isReceived }) {
+            ledger.owed.append(.init(device: device, work: newest.work))
+        }
     }
 
     /// Milliseconds after which a file is on the disk though nobody synced it.

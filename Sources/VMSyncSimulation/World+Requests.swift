@@ -64,17 +64,17 @@ extension World {
         case (.acquired, .done):
             // Taken back from a device that is lost.
             devices[device].daemon.forcedEpoch = devices[device].daemon.serverLease.epoch.afterForce
-            ask(device, .record, then: .takenBack)
-        case (.takenBack, .record(let index)):
-            takeRecord(index, device)
-            try keepWhatWasGiven(device)
+            ask(device, .record, then: .started)
         case (.refreshedToRelease(let epoch, let force), .record(let index)):
             takeRecord(index, device)
             let word = try noteRelease(device)
             ask(device, .release(epoch: epoch.rawValue, word: word), then: .releasedToAcquire(force: force))
         case (.releasedToAcquire(let force), _):
             ask(device, .acquire(force: false), then: .acquired(force: force))
-        case (.started, .record(let index)): takeRecord(index, device)
+        case (.started, .record(let index)):
+            let before = devices[device].daemon.record?.epoch ?? Epoch(rawValue: 0)
+            takeRecord(index, device)
+            try keepWhatIsHere(device, of: before)
         case (.gaveUp(let failure), _): try releaseAfterGivingUp(device, failure)
         case (.releasedAfterGivingUp(let failure), _): ask(device, .record, then: .toldFailure(failure))
         default: throw .failed(.other)

@@ -220,10 +220,12 @@ package actor Trial {
         _ name: String, fault: String? = nil, interval: Double? = 1, environment: [String: String] = [:]
     ) async throws {
         let folders = folders(name)
+        // In a network of their own they don't speak for this host.
+        let bus = home.map { _ in ["DBUS_SYSTEM_BUS_ADDRESS": "unix:path=\(folder)/no-bus"] } ?? [:]
         let process = try start(
             ["daemon", "run", "--state", folders.state, "--direct", direct]
                 + (interval.map { ["--every", "\(Int($0 * 1000))ms"] } ?? []),
-            in: places[name], environment: Self.environment(fault).merging(environment) { $1 },
+            in: places[name], environment: Self.environment(fault).merging(bus) { $1 }.merging(environment) { $1 },
             log: "\(folder)/\(name).log")
         daemons[name] = process
         _ = try await waitFor("the daemon of \(name) to start", for: Self.startLimit) { () -> DaemonStatus? in

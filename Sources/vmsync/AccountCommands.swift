@@ -111,7 +111,9 @@ struct DevicesCommand: AsyncParsableCommand {
                     return [
                         device.name + (device.isThisOne ? " *" : ""), String(device.id.grouped.prefix(15)),
                         device.platform + (device.isMirror ? ", mirror" : ""),
-                        device.connected ? "connected" : "\(Output.age(max(0, age))) ago",
+                        device.connected
+                            ? "connected" + (device.nearby.isEmpty ? "" : ", in this network")
+                            : "\(Output.age(max(0, age))) ago",
                     ]
                 })
         }

@@ -116,6 +116,44 @@ extension EndToEnd {
             }
         }
 
+        @Test(.enabled(if: geteuid() == 0, "only root can make a network"))
+        func whatTheServerDoesNotHaveYetIsNotLostWithItsDevice() async throws {
+            let guest = try await World.guest()
+            try await HomeNetwork.with { home in
+                try await home.setCable(toMegabits: 100)
+                try await home.setLines(up: 100, down: 100)
+                try await Trial.with(program: try World.program(), home: home, direct: "0.0.0.0:0") { trial in
+                    try await trial.startServer()
+                    for (number, device) in ["A", "B"].enumerated() {
+                        try await trial.addDevice(device, inHouse: number)
+                    }
+                    try await trial.create(guest)
+                    try await trial.tell("A", "start", Done())
+                    var stage = try await Stage(trial, active: "A", standby: "B")
+                    try await stage.waitForGuest(counts: 12)
+                    try await trial.waitUntilReady("B")
+                    // A pack takes a second.
+                    try await home.setLines(up: 0.02, down: 100)
+                    let ahead = try await waitFor("B to be ahead of the server", for: .seconds(120)) {
+                        try await trial.vm("B").flatMap { $0.sequence > $0.head ? $0.sequence : nil }
+                    }
+                    await trial.destroy("A")
+                    try await home.setLines(up: 100, down: 100)
+                    let taken = try await trial.vmsync("B", "switch", Stage.vmName, "--force", "--yes", "--json")
+                    #expect(taken.code == 0, "\(taken.errors)")
+                    let seen = try JSONDecoder().decode(Takeover.self, from: Data(taken.output.utf8))
+                    #expect(seen.head >= ahead && seen.device == "A")
+                    var here = try await Stage(trial, active: "B", standby: "B")
+                    try await here.waitForGuest(counts: 5)
+                    let entries = try await trial.control("B") {
+                        try await $0.get("/vms/\(Stage.vmName)/history", as: [HistoryEntry].self)
+                    }
+                    #expect(entries.contains { $0.sequence == seen.head })
+                    #expect(try await trial.vm("B")?.forks == 0)
+                }
+            }
+        }
+
         @Test func strangersAreRefused() async throws {
             try await Self.withTwo { trial, stage in
                 let address = try #require(Self.addresses(at: "B", trial).first)

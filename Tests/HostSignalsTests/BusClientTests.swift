@@ -1,4 +1,5 @@
 import HostSignals
+import HostSignalsTestSupport
 import Testing
 
 @Suite("A client of the bus", .timeLimit(.minutes(1))) struct BusClientTests {

@@ -1,5 +1,6 @@
 import Foundation
 import HostSignals
+import HostSignalsTestSupport
 import Testing
 
 /// With the real NetworkManager, on a cable to a router with a DHCP server.

@@ -1,5 +1,6 @@
 import Foundation
 import HostSignals
+import HostSignalsTestSupport
 
 import Testing
 

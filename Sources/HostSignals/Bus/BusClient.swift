@@ -25,7 +25,7 @@ package final class BusClient: Sendable {
     private struct Request {
         let method: String
         let target: BusTarget
-        let arguments: [String]
+        let arguments: [BusArgument]
         let deadline: ContinuousClock.Instant
         let answer: CheckedContinuation<Result<BusValues, BusError>, Never>
     }
@@ -73,6 +73,14 @@ package final class BusClient: Sendable {
     /// - Throws: `notConnected`, `timedOut`, or `refused`.
     package func call(
         _ method: String, of target: BusTarget, _ arguments: [String] = [], timeout: Duration? = nil
+    ) async throws(BusError) -> BusValues {
+        try await call(method, of: target, with: arguments.map(BusArgument.text), timeout: timeout)
+    }
+
+    /// Calls a method that takes other things too.
+    /// - Throws: `notConnected`, `timedOut`, or `refused`.
+    package func call(
+        _ method: String, of target: BusTarget, with arguments: [BusArgument], timeout: Duration? = nil
     ) async throws(BusError) -> BusValues {
         let deadline = ContinuousClock.now + (timeout ?? BusLimits.answer)
         return try await withCheckedContinuation { answer in

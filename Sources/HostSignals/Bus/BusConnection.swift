@@ -68,7 +68,7 @@ final class BusConnection {
     func ask(
         _ method: String, of target: BusTarget, _ arguments: [String], unless isStopped: () -> Bool
     ) throws(BusError) {
-        let serial = try send(BusMessage.call(method, of: target, arguments))
+        let serial = try send(BusMessage.call(method, of: target, arguments.map(BusArgument.text)))
         let deadline = ContinuousClock.now + BusLimits.answer
         while ContinuousClock.now < deadline && !isStopped() {
             try exchange(waiting: BusLimits.handshakeStep)

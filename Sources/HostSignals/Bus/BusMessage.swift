@@ -9,13 +9,12 @@ struct BusMessage: ~Copyable {
 
     deinit { dbus_message_unref(handle) }
 
-    /// A call with texts, which is all that this module sends.
+    /// A call.
     /// - Throws: `malformed` without memory, or if a text holds a NUL.
     static func call(
-        _ method: String, of target: BusTarget, _ arguments: [String]
+        _ method: String, of target: BusTarget, _ arguments: [BusArgument]
     ) throws(BusError) -> BusMessage {
-        guard arguments.allSatisfy({ !$0.utf8.contains(0) }),
-            let handle = dbus_message_new_method_call(target.service, target.path, target.interface, method)
+        guard let handle = dbus_message_new_method_call(target.service, target.path, target.interface, method)
         else { throw BusError(.malformed, "a call of \(method) can't be written") }
         let message = BusMessage(handle)
         // Who isn't there is to be reported as absent, not to be started.
@@ -23,13 +22,34 @@ struct BusMessage: ~Copyable {
         var iterator = DBusMessageIter()
         dbus_message_iter_init_append(handle, &iterator)
         for argument in arguments {
-            let isAppended = argument.withCString { text in
-                var text: UnsafePointer<CChar>? = text
-                return dbus_message_iter_append_basic(&iterator, BusType.string, &text) != 0
+            guard append(argument, to: &iterator) else {
+                throw BusError(.malformed, "a call of \(method) can't be written")
             }
-            guard isAppended else { throw BusError(.malformed, "no memory for a call of \(method)") }
         }
         return message
+    }
+
+    private static func append(_ argument: BusArgument, to iterator: inout DBusMessageIter) -> Bool {
+        switch argument {
+        case .text(let text):
+            guard !text.utf8.contains(0) else { return false }
+            return text.withCString { text in append(Optional(text), BusType.string, to: &iterator) }
+        case .int32(let number): return append(number, BusType.int32, to: &iterator)
+        case .uint32(let number): return append(number, BusType.uint32, to: &iterator)
+        case .uint16(let number): return append(number, BusType.uint16, to: &iterator)
+        case .noByteStrings:
+            var inner = DBusMessageIter()
+            return dbus_message_iter_open_container(&iterator, BusType.array, "ay", &inner) != 0
+                && dbus_message_iter_close_container(&iterator, &inner) != 0
+        }
+    }
+
+    /// - Parameter type: that of `value`.
+    private static func append(
+        _ value: some BitwiseCopyable, _ type: Int32, to iterator: inout DBusMessageIter
+    ) -> Bool {
+        var value = value
+        return dbus_message_iter_append_basic(&iterator, type, &value) != 0
     }
 
     var type: Int32 { dbus_message_get_type(handle) }
@@ -57,6 +77,8 @@ struct BusMessage: ~Copyable {
     private static func value(_ iterator: inout DBusMessageIter) -> BusValue {
         switch dbus_message_iter_get_arg_type(&iterator) {
         case BusType.boolean: .boolean(basic(&iterator, UInt32(0)) != 0)
+        case BusType.int32: .int32(basic(&iterator, 0))
+        case BusType.uint16: .uint16(basic(&iterator, 0))
         case BusType.uint32: .uint32(basic(&iterator, 0))
         case BusType.uint64: .uint64(basic(&iterator, 0))
         case BusType.string: .string(text(&iterator))
@@ -97,12 +119,15 @@ struct BusMessage: ~Copyable {
 /// Type codes of the wire. (D-Bus Specification, "Type System")
 private enum BusType {
     static let boolean = code("b")
+    static let int32 = code("i")
+    static let uint16 = code("q")
     static let uint32 = code("u")
     static let uint64 = code("t")
     static let string = code("s")
     static let path = code("o")
     static let descriptor = code("h")
     static let variant = code("v")
+    static let array = code("a")
 
     private static func code(_ letter: Unicode.Scalar) -> Int32 { Int32(letter.value) }
 }

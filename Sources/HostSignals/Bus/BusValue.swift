@@ -1,6 +1,8 @@
 /// A value of a message, as far as this module needs them. What is in a variant stands here without it.
 package enum BusValue: Sendable {
     case boolean(Bool)
+    case int32(Int32)
+    case uint16(UInt16)
     case uint32(UInt32)
     case uint64(UInt64)
     case string(String)
@@ -22,6 +24,16 @@ package struct BusValues: Sendable {
     /// - Throws: `malformed` if something else stands there, or nothing; so do all of these.
     package func boolean(_ place: Int = 0) throws(BusError) -> Bool {
         guard case .boolean(let value) = value(place) else { throw malformed("a boolean", place) }
+        return value
+    }
+
+    package func int32(_ place: Int = 0) throws(BusError) -> Int32 {
+        guard case .int32(let value) = value(place) else { throw malformed("a signed number of 32 bits", place) }
+        return value
+    }
+
+    package func uint16(_ place: Int = 0) throws(BusError) -> UInt16 {
+        guard case .uint16(let value) = value(place) else { throw malformed("a number of 16 bits", place) }
         return value
     }
 

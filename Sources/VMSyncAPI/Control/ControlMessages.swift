@@ -58,6 +58,8 @@ package struct DeviceStatus: Sendable, Codable {
     package var isThisOne: Bool
     /// Whether it never runs a VM.
     package var isMirror: Bool
+    /// Where the local network says that it is, as `HOST:PORT`.
+    package var nearby: [String] = []
 
     package init(
         id: DeviceID, name: String, platform: String, joined: Timestamp, lastSeen: Timestamp, connected: Bool,
@@ -74,7 +76,7 @@ package struct DeviceStatus: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, platform, joined, connected
+        case id, name, platform, joined, connected, nearby
         case lastSeen = "last_seen"
         case isThisOne = "this_one"
         case isMirror = "mirror"

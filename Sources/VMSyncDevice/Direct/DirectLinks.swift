@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import HostSignals
 import Logging
 import NIOCore
 import VMSyncAPI
@@ -21,6 +22,8 @@ actor DirectLinks {
     private let logger: Logger
     /// Where each device was last known to listen.
     private var addresses: [DeviceID: [String]]
+    /// Where the local network says that they are.
+    private var nearby: [DeviceID: [String]] = [:]
     private var clients: [DeviceID: HTTPClient] = [:]
     private var place: (host: String, port: Int)?
     private let listening = Gate()
@@ -78,10 +81,46 @@ actor DirectLinks {
         do { try AtomicFile.write(known, to: path) } catch { logger.warning("\(error.message)") }
     }
 
+    /// Of DNS-SD.
+    private static let serviceType = "_vmsync._tcp"
+
+    /// Tells the local network that this device is here, and hears of others, until the task is cancelled.
+    func followNetwork() async {
+        await listening.wait()
+        guard let place else { return }
+        let directory = ServiceDirectory(
+            Self.serviceType, name: account.keys.id.rawValue,
+            port: Self.allCards.contains(place.host) ? UInt16(exactly: place.port) : nil, logger: logger)
+        async let running: Void = directory.run()
+        for await services in directory.found { hear(services) }
+        await running
+    }
+
+    /// Anybody may say anything there; who it is shows when he is called.
+    private func hear(_ services: Set<LocalService>) {
+        let me = account.keys.id
+        let known = services.compactMap { service -> (DeviceID, String)? in
+            guard let id = DeviceID(rawValue: service.name), id != me, account.roster.members[id] != nil,
+                let address = try? SocketAddress(ipAddress: service.address, port: Int(service.port)),
+                !Self.isOfThisHost(address)
+            else { return nil }
+            return (
+                id,
+                service.address.contains(":")
+                    ? "[\(service.address)]:\(service.port)" : "\(service.address):\(service.port)"
+            )
+        }
+        nearby = Dictionary(grouping: known) { $0.0 }
+            .mapValues { Array($0.map(\.1).sorted().prefix(DeviceProfile.addressesMax)) }
+    }
+
+    func nearbyAddresses(of device: DeviceID) -> [String] { nearby[device] ?? [] }
+
     /// The device, if it answers at one of its addresses.
     /// - Parameter vm: that it is asked about.
     func peer(_ device: DeviceID, for vm: VMID) async -> (peer: Peer, standing: DirectStanding)? {
-        guard let places = addresses[device], !places.isEmpty, let http = client(of: device) else { return nil }
+        let places = Set((nearby[device] ?? []) + (addresses[device] ?? []))
+        guard !places.isEmpty, let http = client(of: device) else { return nil }
         return await withTaskGroup(of: (Peer, DirectStanding)?.self) { [logger] group in
             for place in places {
                 group.addTask {

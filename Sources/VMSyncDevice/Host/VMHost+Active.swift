@@ -173,7 +173,8 @@ extension VMHost {
         }
         let offer = try CommitOffer(outgoing.signed, then: then)
         let start = ContinuousClock.now
-        let head = try await send(offer, outgoing.path, sealed.packBytes)
+        let isShared = then == .keep && approach == nil
+        let head = try await send(offer, outgoing.path, sealed.packBytes, isShared: isShared)
         sync.up.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
         environment.conditions.saveTraffic()
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
@@ -185,7 +186,10 @@ extension VMHost {
 
     /// Sends a pack, and meanwhile brings `status` up to date: over a slow link this takes minutes, in which a person wants to
     /// know what a switch would take.
-    private func send(_ offer: CommitOffer, _ path: String, _ bytes: Int) async throws -> CheckpointRecord {
+    /// - Parameter isShared: whether devices in the same house get it at once.
+    private func send(
+        _ offer: CommitOffer, _ path: String, _ bytes: Int, isShared: Bool
+    ) async throws -> CheckpointRecord {
         let sending = Task { [id, client = environment.client] in
             try await client.commit(offer, to: id, pack: .file(path: path))
         }
@@ -197,14 +201,17 @@ extension VMHost {
                 publish()
             }
         }
+        let sharing = Task { if isShared { await share(bytes) } }
         let sent = await withTaskCancellationHandler {
             await sending.result
         } onCancel: {
             sending.cancel()
         }
-        telling.cancel()
-        // It comes back to this actor, whose thread may end next.
-        await telling.value
+        // They come back to this actor, whose thread may end next.
+        for task in [telling, sharing] {
+            task.cancel()
+            await task.value
+        }
         sync.endSending()
         uploading = nil
         return try sent.get()

@@ -101,7 +101,7 @@ extension VMHost {
     }
 
     /// Sends all that waits here from the state that the other device holds on.
-    private func push(to peer: DirectLinks.Peer, after held: Sequence, isLast: Bool = false) async throws {
+    func push(to peer: DirectLinks.Peer, after held: Sequence, isLast: Bool = false) async throws {
         let waiting = waitingCheckpoints
         let missing = waiting.drop { $0.sequence <= held }
         guard (missing.first?.parent ?? replica?.record.sequence) == held else {
@@ -213,10 +213,13 @@ extension VMHost {
         return epoch
     }
 
-    /// What waits is saved under the epoch under which the VM was taken back, if the server has nothing newer.
-    func keepWhatWasGiven() throws(VMSyncError) {
-        guard isForced, record.head?.sequence ?? .base == chain.point?.sequence ?? .base else { return }
-        let epoch = record.epoch
+    /// What waits here of the tenure that was ended by force is saved under the new epoch, if the server has it or nothing newer.
+    /// - Parameter before: the epoch that was ended.
+    func keepWhatIsHere(of before: Epoch) throws(VMSyncError) {
+        let (waiting, head, epoch) = (waitingCheckpoints, record.head?.sequence ?? .base, record.epoch)
+        guard isForced, head == chain.point?.sequence ?? .base || waiting.contains(where: { $0.sequence == head }),
+            waiting.allSatisfy({ $0.epoch.leads(to: before) })
+        else { return }
         try replica?.changeOutbox { $0.epoch = epoch }
     }
 

@@ -15,7 +15,8 @@ extension VMHost {
         let silent = present.map { present in record.holder.map { !present.contains($0) } ?? false } ?? false
         let couldTakeOver =
             record.holder != me && machineState == .waiting && replica?.record.damage == nil
-            && replica?.record.sequence == record.head?.sequence && record.head?.kind == .live && requests.isEmpty
+            && (replica?.record.sequence == record.head?.sequence || newestShared != nil) && record.head?.kind == .live
+            && requests.isEmpty
         let others = standings.filter {
             $0.standing.device.rawValue < me.rawValue && $0.standing.device != record.holder
         }
@@ -25,9 +26,13 @@ extension VMHost {
         guard let left = failover.note(view, at: (ContinuousClock.now - SyncBook.start).seconds) else { return nil }
         guard left == 0 else { return .now + .seconds(left) }
         failover = FailoverWatch()
-        logger.error("taking the VM over: its active device is silent", metadata: ["epoch": "\(record.epoch)"])
-        let seen = record.epoch
+        let (seen, holder) = (record.epoch, record.holder)
         Task {
+            // It may be cut off from the server alone.
+            if let holder, await environment.links.peer(holder, for: id) != nil {
+                return logger.warning("not taking the VM over: its active device still answers here")
+            }
+            logger.error("taking the VM over: its active device is silent", metadata: ["epoch": "\(seen)"])
             do {
                 try await ask(.start(force: true, seen: seen))
             } catch {

@@ -160,12 +160,12 @@ extension VMHost {
         case .start(let force, let seen):
             // What waits is sent first, and what lacks is fetched.
             if let capProblem { throw capProblem }
-            let isTakenBack = force && isGivenAway
+            let (isTakenBack, before) = (force && isGivenAway, record.epoch)
             let epoch =
                 isTakenBack ? try await takeLeaseBack() : try await acquireLease(force: force, seen: seen)
             if force { forcedEpoch = epoch }
             try await refreshRecord()
-            if isTakenBack { try keepWhatWasGiven() }
+            if force { try keepWhatIsHere(of: before) }
         case .stop(let force):
             if force {
                 guestShutDown = true

@@ -3,16 +3,18 @@ import HostSignals
 import Synchronization
 
 /// Real services of a host in namespaces of their own, by `scripts/host-services.sh`; they end with the test.
-final class HostServices: Sendable {
-    enum Kind: String {
+package final class HostServices: Sendable {
+    package enum Kind: String {
         /// The bus and logind, which can suspend as far as it knows.
         case sleep
         /// The bus, NetworkManager, and a router on the other end of the cable `va`.
         case network
+        /// The bus and Avahi, and another host with both on the other end of a cable: 10.8.0.1 and 10.8.0.2.
+        case neighbours
     }
 
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
     }
 
     private let process: Process
@@ -23,7 +25,7 @@ final class HostServices: Sendable {
     private let queue = DispatchQueue(label: "host-services")
 
     /// Runs `body` beside the services.
-    static func with(_ kind: Kind, _ body: (HostServices) async throws -> Void) async throws {
+    package static func with(_ kind: Kind, _ body: (HostServices) async throws -> Void) async throws {
         let services = try HostServices(kind)
         do {
             let word = await services.line()
@@ -61,22 +63,23 @@ final class HostServices: Sendable {
         process.waitUntilExit()
     }
 
-    var bus: String { "unix:path=\(folder)/run/dbus/system_bus_socket" }
-    var log: String { "\(folder)/log" }
+    package var bus: String { "unix:path=\(folder)/run/dbus/system_bus_socket" }
+    package var neighbourBus: String { "unix:path=\(folder)/neighbour/bus" }
+    package var log: String { "\(folder)/log" }
 
     /// The kernel's files as the services see them, but for the host's load, which is everybody's.
-    var paths: HostPaths {
+    package var paths: HostPaths {
         let process = "/proc/\(process.processIdentifier)"
         return HostPaths(sys: "\(process)/root/sys", proc: "/proc", net: "\(process)/net")
     }
 
     /// How often `text` stands in what the services have said.
-    func count(of text: String) throws -> Int {
+    package func count(of text: String) throws -> Int {
         try String(contentsOfFile: log, encoding: .utf8).components(separatedBy: text).count - 1
     }
 
     /// Runs a line of shell beside the services.
-    func run(_ command: String) async throws {
+    package func run(_ command: String) async throws {
         try input.write(contentsOf: Data("\(command)\n".utf8))
         let answer = await line()
         guard answer == "done 0" else {
