@@ -23,6 +23,8 @@ package struct SwitchApproach: Sendable, Equatable {
     package let id: SwitchID
     private var rounds: [Duration] = []
     private var hasFailed = false
+    /// Whether the next round would take about as long as the last one, which was long.
+    private var isGrowing = false
     /// The newest checkpoint that the server has.
     private var sent: Sequence?
     /// The newest one that the target is known to hold; nil before it has said that it is ready.
@@ -54,6 +56,13 @@ package struct SwitchApproach: Sendable, Equatable {
     /// A checkpoint could not be made or sent.
     package mutating func noteFailure() { hasFailed = true }
 
+    /// What the guest writes over a slow link in a round may take longer to send than that round: another one would take it
+    /// farther from the end.
+    /// - Parameter seconds: that the next round would take, as it looks now.
+    package mutating func noteNextRound(_ seconds: Double) {
+        isGrowing = rounds.last.map { $0 >= Self.timeMax && .seconds(seconds) * 5 > $0 * 4 } ?? false
+    }
+
     /// Whether another round and the last checkpoint together would take longer than was promised: then the last one comes
     /// now. (docs/policy.md, "switch-within")
     package private(set) var isShortOfTime = false
@@ -76,7 +85,7 @@ package struct SwitchApproach: Sendable, Equatable {
 
     /// Whether the next checkpoint should be the last.
     private var isNear: Bool {
-        if hasFailed || isShortOfTime || rounds.count >= Self.roundsMax { return true }
+        if hasFailed || isShortOfTime || isGrowing || rounds.count >= Self.roundsMax { return true }
         guard let last = rounds.last else { return false }
         let isSlow = last >= Self.timeMax
         if last <= Self.shortEnough || !isSlow && rounds.reduce(.zero, +) >= Self.timeMax { return true }

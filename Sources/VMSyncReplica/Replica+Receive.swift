@@ -29,6 +29,8 @@ extension Replica {
             }
             try AtomicFile.write(note, to: notePath(sequence))
             try applyInbox(sequence)
+            // A replica of a VM that is off survives a loss of power: so must what says whose it is.
+            if record.kind == .off { try syncOutbox() }
         } catch {
             // Applied again by the next daemon if it had begun.
             if record.applying != sequence { AtomicFile.remove(folder) }

@@ -127,6 +127,9 @@ extension World {
             throw error
         }
         note("device \(device) holds \(received.sequence), from \(source)")
+        if received.kind == .off {
+            for place in devices[device].disk.outbox.indices { devices[device].disk.outbox[place].isSynced = true }
+        }
         if devices[device].disk.waiting.count > OutboxOrder.sharedMax { try mergeOutbox(device) }
     }
 

@@ -13,6 +13,21 @@ struct SwitchApproachTests {
         return approach.next == .lastCheckpoint
     }
 
+    @Test func aRoundThatWouldTakeLongerThanALongOneIsNotBegun() {
+        var approach = SwitchApproach(.random())
+        approach.noteNextRound(1000)
+        #expect(approach.next == .anotherRound, "the first is always made")
+        approach.note(.seconds(100), sent: Sequence(rawValue: 1))
+        approach.noteNextRound(79)
+        #expect(approach.next == .anotherRound)
+        approach.noteNextRound(81)
+        #expect(approach.next == .lastCheckpoint)
+        var quick = SwitchApproach(.random())
+        quick.note(.milliseconds(400), sent: Sequence(rawValue: 1))
+        quick.noteNextRound(10)
+        #expect(quick.next == .anotherRound, "a bad moment, over a fast link")
+    }
+
     @Test("a target that has more than one round to fetch is waited for")
     func packsDoNotPileUp() {
         var approach = SwitchApproach(.random())

@@ -26,19 +26,22 @@ extension VMHost {
         guard let left = failover.note(view, at: (ContinuousClock.now - SyncBook.start).seconds) else { return nil }
         guard left == 0 else { return .now + .seconds(left) }
         failover = FailoverWatch()
-        let (seen, holder) = (record.epoch, record.holder)
-        Task {
-            // It may be cut off from the server alone.
-            if let holder, await environment.links.peer(holder, for: id) != nil {
-                return logger.warning("not taking the VM over: its active device still answers here")
-            }
-            logger.error("taking the VM over: its active device is silent", metadata: ["epoch": "\(seen)"])
-            do {
-                try await ask(.start(force: true, seen: seen))
-            } catch {
-                logger.error("the VM was not taken over: \(VMSyncError(error).message)")
-            }
-        }
+        // It doesn't come back to this actor, whose thread may have ended by then.
+        Task.detached { [self, seen = record.epoch, holder = record.holder] in await takeOver(from: holder, seen) }
         return nil
+    }
+
+    /// - Parameter seen: the epoch in which the holder is silent.
+    private nonisolated func takeOver(from holder: DeviceID?, _ seen: Epoch) async {
+        // It may be cut off from the server alone.
+        if let holder, await environment.links.peer(holder, for: id) != nil {
+            return logger.warning("not taking the VM over: its active device still answers here")
+        }
+        logger.error("taking the VM over: its active device is silent", metadata: ["epoch": "\(seen)"])
+        do {
+            try await ask(.start(force: true, seen: seen))
+        } catch {
+            logger.error("the VM was not taken over: \(VMSyncError(error).message)")
+        }
     }
 }

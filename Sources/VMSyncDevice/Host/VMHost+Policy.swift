@@ -149,10 +149,12 @@ extension VMHost {
         }
     }
 
-    /// Of a switch from here: whether there is time for another round before the last checkpoint.
-    func noteTimeLeft() {
-        guard approach != nil, let promise = sync.policy.switchWithin, let since = approachSince else { return }
+    /// Of a switch from here: whether there is time for another round before the last checkpoint, and whether it would help.
+    func noteOutlook() {
+        guard approach != nil else { return }
         let signals = gather()
+        approach?.noteNextRound(signals.forecast.up.seconds(for: signals.unsent.all.mean).mean)
+        guard let promise = sync.policy.switchWithin, let since = approachSince else { return }
         approach?.noteTime(left: promise - (.now - since).seconds, signals.forecast, signals.unsent)
     }
 

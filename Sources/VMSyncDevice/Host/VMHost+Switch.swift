@@ -17,7 +17,7 @@ extension VMHost {
             thumbnailSending?.cancel()
         }
         approach = next
-        if next != nil { noteTimeLeft() }
+        if next != nil { noteOutlook() }
     }
 
     /// While a switch from here or to here is open: says every few seconds that this device still works, or the server

@@ -29,11 +29,13 @@ package struct SwitchForecast: Hashable, Sendable {
         return seconds
     }
 
-    /// How many bytes may be unsent for a switch to take so long at most; 0 or less if it takes longer in any case.
+    /// How many bytes may be unsent for a switch to take so long at most; 0 or less if it takes longer in any case. Few, where
+    /// nothing is known of the link: then it is.
     package func room(within promise: Double) -> Double {
         // Linear in the bytes, the deviation too.
         let slope = seconds(unsent: 1).high - seconds(unsent: 0).high
-        return (promise - seconds(unsent: 0).high) / slope
+        let room = (promise - seconds(unsent: 0).high) / slope
+        return up.isGuessed ? min(room, LinkSummary.guessedMax) : room
     }
 
     private var secondsPerByte: Double { seconds(unsent: 1).mean - seconds(unsent: 0).mean }

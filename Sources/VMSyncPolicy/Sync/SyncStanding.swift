@@ -84,7 +84,12 @@ package struct SyncStanding: Hashable, Sendable, Codable {
             return
                 "\(within): the guest writes \(ByteCount(Int(growth)))/s, the link takes \(ByteCount(Int(goodput)))/s"
         }
-        return now.mean > promise ? "\(within) just now" : nil
+        // As the promise is kept: with room for what isn't known for sure.
+        if now.high > promise { return "\(within) just now" }
+        if signals.forecast.up.isGuessed, signals.unsent.all.mean > LinkSummary.guessedMax {
+            return "\(within) for sure: how fast the link is isn't known yet"
+        }
+        return nil
     }
 
     /// One line for a person.

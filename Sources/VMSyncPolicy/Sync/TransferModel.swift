@@ -25,6 +25,8 @@ package struct TransferModel: Hashable, Sendable {
     /// |truth − guess| / guess.
     private var error = Average()
     private var isFitted = false
+    /// Seconds per byte, as they were last known: small packs, of which there may be many, tell nothing else.
+    private var lastSlope: Double?
 
     package init() {}
 
@@ -41,6 +43,7 @@ package struct TransferModel: Hashable, Sendable {
         bytesSquared = bytesSquared * Self.memory + size * size
         product = product * Self.memory + size * newSeconds
         isFitted = true
+        lastSlope = slope ?? lastSlope
     }
 
     /// Bytes a second; nil until a transfer has shown it.
@@ -57,9 +60,9 @@ package struct TransferModel: Hashable, Sendable {
     /// Bytes of a transfer, the larger ones weighing more.
     private var usualBytes: Double { bytes > 0 ? bytesSquared / bytes : 0 }
 
-    /// The same for a guess: what isn't known is a usual link, or one that is as fast as what was seen at least.
+    /// The same for a guess: what was never known is a usual link, or one that is as fast as what was seen at least.
     private var guessedSlope: Double {
-        if let slope { return slope }
+        if let known = slope ?? lastSlope { return known }
         let seen = isFitted && seconds > 0 ? bytes / seconds : 0
         return 1 / max(Self.usualGoodput, seen)
     }
@@ -69,7 +72,9 @@ package struct TransferModel: Hashable, Sendable {
 
     /// What is known of the link.
     package var link: LinkSummary {
-        LinkSummary(overhead: overhead, goodput: 1 / guessedSlope, error: error.estimate?.mean ?? 0)
+        LinkSummary(
+            overhead: overhead, goodput: 1 / guessedSlope, error: error.estimate?.mean ?? 0,
+            isGuessed: lastSlope == nil && usualBytes < Self.bytesMin)
     }
 }
 
@@ -81,11 +86,17 @@ package struct LinkSummary: Hashable, Sendable, Codable {
     package var goodput: Double
     /// The mean of |truth − guess| / guess.
     package var error: Double
+    /// Whether nothing has gone over it that would tell its goodput.
+    package var isGuessed: Bool
 
-    package init(overhead: Double, goodput: Double, error: Double = 0) {
+    /// Bytes. What is less takes about as long on a link of which only little is known.
+    package static let guessedMax = 65_536.0
+
+    package init(overhead: Double, goodput: Double, error: Double = 0, isGuessed: Bool = false) {
         self.overhead = overhead
         self.goodput = goodput
         self.error = error
+        self.isGuessed = isGuessed
     }
 
     /// Whether it can be meant; checked of what another device has told.

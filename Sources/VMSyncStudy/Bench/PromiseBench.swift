@@ -34,6 +34,8 @@ package struct PromiseBench: Sendable {
     /// Where `status` says that the promise can't be kept, a switch that would take longer than this isn't made: it would only
     /// show that.
     fileprivate static let hopeless = 30.0
+    /// After which a person gives a switch up, where `status` had promised more.
+    private static let patience = Duration.seconds(120)
     /// Megabits a second while programs are started.
     private static let preparing = 100
     private static let settlingMax = Duration.seconds(60)
@@ -141,7 +143,10 @@ package struct PromiseBench: Sendable {
             return PromiseBenchReport.Switch(session: session, forecast_s: seconds, said_kept: false)
         }
         let commanded = HostClock.milliseconds
-        let record = try await stage.move()
+        guard let record = try await moveUnlessItTakesTooLong(&stage) else {
+            return PromiseBenchReport.Switch(
+                session: session, forecast_s: said?.switchSeconds ?? 0, said_kept: said?.keepsPromise ?? true)
+        }
         guard let running = record.steps["running_at"] else {
             throw VMSyncError(.bug, "the switch tells no time at which the guest ran again")
         }
@@ -151,13 +156,36 @@ package struct PromiseBench: Sendable {
             penalty_s: breakdown.downtimeMilliseconds / 1000, forecast_s: said?.switchSeconds ?? 0,
             said_kept: said?.keepsPromise ?? true)
     }
+
+    /// - Returns: nil if it was given up.
+    private func moveUnlessItTakesTooLong(_ stage: inout Stage) async throws -> SwitchRecord? {
+        let moving = Task { [stage] in
+            var stage = stage
+            let record = try await stage.move()
+            return (stage, record)
+        }
+        let impatience = Task {
+            try await Task.sleep(for: Self.patience)
+            moving.cancel()
+        }
+        let moved = await moving.result
+        impatience.cancel()
+        do {
+            let record: SwitchRecord
+            (stage, record) = try moved.get()
+            return record
+        } catch  where moving.isCancelled {
+            try await stage.follow()
+            return nil
+        }
+    }
 }
 
 /// What `PromiseBench` found out.
 package struct PromiseBenchReport: Sendable, Codable {
     package struct Switch: Sendable, Codable {
         package var session: String
-        /// From the command until the guest ran on the other device; nil if it wasn't made.
+        /// From the command until the guest ran on the other device; nil if it wasn't made, or was given up.
         package var seconds: Double?
         /// That the guest stood still.
         package var penalty_s: Double?
@@ -168,7 +196,9 @@ package struct PromiseBenchReport: Sendable, Codable {
 
         var text: String {
             guard let seconds, let penalty_s else {
-                return "not made: it would take \(forecast_s.fixed(0)) s, as was said"
+                let isHopeless = !said_kept && forecast_s > PromiseBench.hopeless
+                return (isHopeless ? "not made" : "given up") + ", forecast \(forecast_s.fixed(2)) s"
+                    + (said_kept ? "" : ", said that it can't be kept")
             }
             return
                 "\(seconds.fixed(2)) s, the guest stood still for \(penalty_s.fixed(2)) s; forecast \(forecast_s.fixed(2)) s"

@@ -44,6 +44,17 @@ import VMSyncPolicy
         #expect(abs(model.link.seconds(for: 1e6).mean - 1.02) < 0.01)
     }
 
+    @Test func onlyWhatWasLargeTellsOfTheLink() {
+        var model = TransferModel()
+        #expect(model.link.isGuessed)
+        for _ in 0..<20 { model.note(bytes: 2_000, seconds: 0.06) }
+        #expect(model.link.isGuessed)
+        model.note(bytes: 65_536, seconds: 1.4)
+        #expect(!model.link.isGuessed)
+        for _ in 0..<20 { model.note(bytes: 2_000, seconds: 0.06) }
+        #expect(!model.link.isGuessed && model.link.goodput < 60_000, "it is remembered")
+    }
+
     @Test func nonsenseIsNotTakenIn() {
         var model = TransferModel()
         let before = model
@@ -77,6 +88,15 @@ import VMSyncPolicy
         #expect(forecast.room(within: 0.2) < 0)
         // Up at 47 KB/s, and then down again.
         #expect((15_000...46_875).contains(forecast.room(within: 1)))
+    }
+
+    @Test func overALinkOfWhichNothingIsKnownLittleIsLeftUnsent() {
+        let guessed = SwitchForecast(up: TransferModel().link)
+        #expect(guessed.room(within: 60) == LinkSummary.guessedMax)
+        #expect(guessed.room(within: 0.1) < 0)
+        var known = TransferModel()
+        known.note(bytes: 1_000_000, seconds: 1.02)
+        #expect(SwitchForecast(up: known.link).room(within: 60) > 10 * LinkSummary.guessedMax)
     }
 
     @Test func whatIsUnsentMayBeGuessedItself() {

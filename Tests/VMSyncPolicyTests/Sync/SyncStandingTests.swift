@@ -45,10 +45,17 @@ import VMSyncPolicy
         #expect(kept.keepsPromise == true && kept.promiseSeconds == 1)
         let tooMuch = try standing([.switchWithin: "1s"]) { $0.unsent.written = Estimate(9e6) }
         #expect(tooMuch.keepsPromise == false && tooMuch.words.hasSuffix("; not within 1.0 s just now"))
+        let perhaps = try standing([.switchWithin: "1s"]) { $0.unsent.written = Estimate(1e6, deviation: 5e6) }
+        #expect(perhaps.promiseProblem == "not within 1.0 s just now" && perhaps.switchSeconds ?? 1 < 1)
         let growing = try standing([.switchWithin: "1s"]) { $0.unsent.growth = Estimate(20e6) }
         #expect(growing.promiseProblem == "not within 1.0 s: the guest writes 20 MB/s, the link takes 10 MB/s")
         let never = try standing([.switchWithin: "100ms"]) { _ in }
         #expect(never.promiseProblem?.contains("even with nothing to send") == true)
+        let unknown = try standing([.switchWithin: "1s"]) {
+            $0.forecast.up = TransferModel().link
+            $0.unsent.written = Estimate(LinkSummary.guessedMax + 1)
+        }
+        #expect(unknown.promiseProblem == "not within 1.0 s for sure: how fast the link is isn't known yet")
         let none = try standing([:]) { _ in }
         #expect(none.keepsPromise == nil)
     }
