@@ -9,8 +9,9 @@ import VMSyncSecrets
 
 /// Giving a VM to another device directly. (docs/protocol/direct.md)
 extension VMHost {
-    /// How long the server may take to say where it stands before it is done without.
-    private static let serverPatience = Duration.seconds(2)
+    /// How long the server may take to say where it stands before it is done without: over a line that an upload has just filled it
+    /// takes a second, for which a person would wait.
+    private static let serverPatience = Duration.milliseconds(300)
     /// How long a grant is sent again before other things are looked after.
     private static let grantPatience = Duration.seconds(5)
     private static let grantRest = Duration.milliseconds(500)
