@@ -21,7 +21,10 @@ extension World {
         devices[device].daemon.begun += 1
         switch devices[device].daemon.requests[begun] {
         case .start(let force):
-            if force, isGivenAway(device) {
+            if !force, untold(device) != nil {
+                // The server must hear first that this device has it, as it does before it is sent anything.
+                refuseRequest(device)
+            } else if force, isGivenAway(device) {
                 takeLeaseBack(device)
             } else if isGivenAway(device) {
                 // The server would give it: it doesn't know yet.

@@ -160,6 +160,8 @@ extension VMHost {
         case .start(let force, let seen):
             // What waits is sent first, and what lacks is fetched.
             if let capProblem { throw capProblem }
+            // Else the server would give what this device has as if nobody had it, and count on to the same epoch.
+            if !force, isHandoverUntold { try await tellHandovers() }
             let (isTakenBack, before) = (force && isGivenAway, record.epoch)
             let epoch =
                 isTakenBack ? try await takeLeaseBack() : try await acquireLease(force: force, seen: seen)
