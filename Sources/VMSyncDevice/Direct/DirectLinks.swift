@@ -52,16 +52,21 @@ actor DirectLinks {
     func ownAddresses() async -> [String] {
         await listening.wait()
         guard let (host, port) = place else { return [] }
-        if !Self.allCards.contains(host) { return [host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"] }
+        if !Self.allCards.contains(host) { return [Self.text(host, port)] }
         let cards = (try? System.enumerateDevices()) ?? []
         let hosts = cards.compactMap { card -> String? in
             switch card.address {
             case .v4(let address) where !Self.isOfThisHost(card.address): address.host
-            case .v6(let address) where host == "::" && !Self.isOfThisHost(card.address): "[\(address.host)]"
+            case .v6(let address) where host == "::" && !Self.isOfThisHost(card.address): address.host
             default: nil
             }
         }
-        return Array(Set(hosts)).sorted().prefix(DeviceProfile.addressesMax).map { "\($0):\(port)" }
+        return Array(Set(hosts)).sorted().prefix(DeviceProfile.addressesMax).map { Self.text($0, port) }
+    }
+
+    /// `HOST:PORT`, as an address in a URL is written.
+    private static func text(_ host: String, _ port: Int) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     private static let allCards: Set = ["0.0.0.0", "::"]
@@ -104,11 +109,7 @@ actor DirectLinks {
                 let address = try? SocketAddress(ipAddress: service.address, port: Int(service.port)),
                 !Self.isOfThisHost(address)
             else { return nil }
-            return (
-                id,
-                service.address.contains(":")
-                    ? "[\(service.address)]:\(service.port)" : "\(service.address):\(service.port)"
-            )
+            return (id, Self.text(service.address, Int(service.port)))
         }
         nearby = Dictionary(grouping: known) { $0.0 }
             .mapValues { Array($0.map(\.1).sorted().prefix(DeviceProfile.addressesMax)) }
