@@ -3,7 +3,7 @@
 /// The server calls these on threads of its pool only, several at once, so they may block and must be safe to call
 /// concurrently; `readPromptly` and `isFlushed` alone are called on event loops, and must not block. It has checked
 /// that every range lies within `size`. Requests that overlap in space and in time may take effect in any order. An
-/// error that is `NBDReportable` reaches the client as it says, any other one as EIO.
+/// error that is `NBDReportable` reaches the client as it says, if at all, any other one as EIO.
 package protocol BlockDevice: Sendable {
     /// In bytes; fixed for the device's life.
     var size: UInt64 { get }

@@ -278,7 +278,7 @@ extension NBDConnection {
     private func visitPool(_ requests: [NBDRequest], _ load: Load) {
         guard let loop = context?.eventLoop, let executor else { return }
         callsRunning += 1
-        threadPool.runIfActive(eventLoop: loop) { executor.replies(to: requests) }
+        threadPool.runIfActive(eventLoop: loop) { try executor.replies(to: requests) }
             .assumeIsolated()
             .whenComplete { result in
                 self.callsRunning -= 1

@@ -12,12 +12,13 @@ package enum NBDError: UInt32, Error, Sendable {
 
 /// An error of another module that knows how a client should be told of it. Any other error is told as `io`.
 package protocol NBDReportable: Error {
-    /// The nearest failure that the protocol has a number for.
-    var nbdError: NBDError { get }
+    /// The nearest failure that the protocol has a number for. Nil for no answer at all: the connection closes, and a client
+    /// that connects again asks again.
+    var nbdError: NBDError? { get }
 }
 
 extension NBDError: NBDReportable {
-    package var nbdError: NBDError { self }
+    package var nbdError: NBDError? { self }
 }
 
 /// A peer that breaks the protocol in a way after which the stream can't be followed: the connection is closed.

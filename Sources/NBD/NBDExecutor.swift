@@ -31,18 +31,20 @@ struct NBDExecutor: Sendable {
     }
 
     /// Runs `requests` one after the other and gives all replies.
-    func replies(to requests: [NBDRequest]) -> ByteBuffer {
-        guard var replies = requests.first.map(reply) else { return ByteBuffer() }
-        for request in requests.dropFirst() { replies.writeImmutableBuffer(reply(to: request)) }
+    /// - Throws: an error that no client is to be told of.
+    func replies(to requests: [NBDRequest]) throws -> ByteBuffer {
+        guard var replies = try requests.first.map(reply) else { return ByteBuffer() }
+        for request in requests.dropFirst() { replies.writeImmutableBuffer(try reply(to: request)) }
         return replies
     }
 
     /// Runs `request`, which was checked when it came in, and gives the reply. A failure becomes a reply too.
-    private func reply(to request: NBDRequest) -> ByteBuffer {
+    private func reply(to request: NBDRequest) throws -> ByteBuffer {
         do {
             return try perform(request)
         } catch {
-            let told = (error as? any NBDReportable)?.nbdError ?? .io
+            let reportable = error as? any NBDReportable
+            guard let told = reportable == nil ? .io : reportable?.nbdError else { throw error }
             logger.warning(
                 "an NBD request failed",
                 metadata: [

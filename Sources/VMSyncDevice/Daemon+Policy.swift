@@ -21,7 +21,10 @@ extension Daemon {
         var layer = environment.conditions.deviceLayer
         try order.apply(to: &layer)
         try environment.conditions.setDeviceLayer(layer)
-        for host in hosts.values { host.wake.signal() }
+        for host in hosts.values {
+            host.wake.signal()
+            Task { await host.noteBaseRule() }
+        }
         return policy()
     }
 

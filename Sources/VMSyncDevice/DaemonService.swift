@@ -56,12 +56,12 @@ package enum DaemonService {
             let client = SyncClient(servers: ServerRing(identity.servers), httpClient: http)
             let account = try Account.load(folders, client: client, logger: settings.logger)
             let capabilities = await HostCapabilities.probe(folder: folders.run, logger: settings.logger)
-            let bootID = try String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
+            let bootID = try OverlayDisk.currentBootID()
             let environment = HostEnvironment(
                 me: identity, folders: folders, client: client, account: account,
-                images: ImageStore(folder: folders.images, client: client, account: account),
+                images: ImageStore(folder: folders.images, client: client, account: account, bootID: bootID),
                 capabilities: capabilities,
-                ramwatch: RamwatchLibrary.path, bootID: bootID.trimmingCharacters(in: .whitespacesAndNewlines),
+                ramwatch: RamwatchLibrary.path, bootID: bootID,
                 conditions: conditions,
                 links: DirectLinks(account, path: folders.addresses, logger: settings.logger), logger: settings.logger)
             let served: Result<Void, any Error>

@@ -23,6 +23,30 @@ extension Replica {
         return manifest
     }
 
+    /// Has what the pack of checkpoint `sequence` in the inbox takes from base images fetched soon, where they are still to come.
+    /// - Returns: whether all of it is here, so that applying the pack waits for nothing.
+    package func wantBase(for sequence: Sequence) throws(VMSyncError) -> Bool {
+        try MappedFile.with(inboxPath(sequence)) { bytes throws(VMSyncError) in
+            let reader = try PackReader(bytes)
+            var isHere = true
+            // A keyframe begins on disks that hold nothing else.
+            let isKeyframe = reader.manifest.isKeyframe
+            func want(_ disk: Int, _ block: Int, unlessReplaced: Bool) {
+                if !disks[disk].overlay.wantBase(UInt64(block), unlessReplaced: unlessReplaced) { isHere = false }
+            }
+            try reader.forEachUnit { unit, value throws(VMSyncError) in
+                switch (value.source, unit.space) {
+                case (.base(let disk, let block), _): want(disk, block, unlessReplaced: false)
+                case (.own, .disk(let disk)): want(disk, unit.index, unlessReplaced: !isKeyframe)
+                case (.parent(let id), _):
+                    if case .disk(let disk) = id.space { want(disk, id.index, unlessReplaced: !isKeyframe) }
+                default: break
+                }
+            }
+            return isHere
+        }
+    }
+
     private func apply(_ reader: PackReader, as sequence: Sequence) throws(VMSyncError) -> Manifest {
         let manifest = reader.manifest
         try checkFollows(manifest, as: sequence)

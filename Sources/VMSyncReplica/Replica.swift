@@ -27,8 +27,8 @@ package final class Replica {
     let pages: UnitHashTable
     let parents: ParentPages
     let disks: [Disk]
-    /// The index of each disk's base image; nil where the image's folder can't hold one.
-    let bases: [BaseIndex?]
+    /// The index of each disk's base image; nil where the image's folder can't hold one, or the image is still to come.
+    private(set) var bases: [BaseIndex?]
     /// Nil until a checkpoint is sealed, and after a pack was applied.
     var finder: ContentFinder?
     /// The device state that was applied last: reading it again takes 5 ms of a switch. Nil while the VM runs here.
@@ -48,9 +48,12 @@ package final class Replica {
     ///
     /// After a reboot memory is gone; unless the VM was shut off, the replica falls back to the base and must be
     /// brought up to date from the server.
-    /// - Parameter bases: the raw base image of each disk, unchanging.
+    /// - Parameters:
+    ///   - bases: the raw base image of each disk, unchanging.
+    ///   - arriving: those of them that aren't whole yet, by the number of their disk.
     package init(
-        vm: VMID, definition: MachineDefinition, paths: MachinePaths, bases: [String], bootID: String, logger: Logger
+        vm: VMID, definition: MachineDefinition, paths: MachinePaths, bases: [String],
+        arriving: [Int: ArrivingImage] = [:], bootID: String, logger: Logger
     ) throws(VMSyncError) {
         for folder in [paths.state, paths.run, paths.memory, paths.outbox, paths.inbox] {
             try AtomicFile.makeFolder(folder)
@@ -62,14 +65,9 @@ package final class Replica {
         captured = CapturedPages(of: memory)
         pages = try UnitHashTable(path: paths.ramHashes, count: definition.memoryUnits)
         parents = ParentPages(memoryUnits: definition.memoryUnits)
-        disks = try Self.openDisks(definition, paths: paths, bases: bases, bootID: bootID)
-        self.bases = zip(bases, definition.disks).map { base, disk in
-            do throws(VMSyncError) {
-                return try BaseIndex(base: base, diskSize: disk.size)
-            } catch {
-                logger.warning("what stands on \(base) is sent all the same: \(error.message)")
-                return nil
-            }
+        disks = try Self.openDisks(definition, paths: paths, bases: bases, arriving: arriving, bootID: bootID)
+        self.bases = zip(bases, definition.disks).enumerated().map { disk, pair in
+            arriving[disk] == nil ? Self.index(pair.0, of: pair.1, logger) : nil
         }
         let saved = AtomicFile.readIfWhole(ReplicaRecord.self, at: paths.record) { logger.warning("\($0.message)") }
         record = saved ?? .base(vm, disks: definition.disks.count, bootID: bootID)
@@ -78,17 +76,34 @@ package final class Replica {
         if saved == nil { try clearAll() } else { try recover(bootID: bootID) }
     }
 
+    /// Opens the index of the image at `base`, which has become whole; makes it if it isn't there, which reads all of the image.
+    package func index(_ base: String, of disk: Int) {
+        bases[disk] = Self.index(base, of: definition.disks[disk], logger)
+    }
+
+    private static func index(_ base: String, of disk: MachineDefinition.Disk, _ logger: Logger) -> BaseIndex? {
+        do throws(VMSyncError) {
+            return try BaseIndex(base: base, diskSize: disk.size)
+        } catch {
+            logger.warning("what stands on \(base) is sent all the same: \(error.message)")
+            return nil
+        }
+    }
+
     private static func openDisks(
-        _ definition: MachineDefinition, paths: MachinePaths, bases: [String], bootID: String
+        _ definition: MachineDefinition, paths: MachinePaths, bases: [String], arriving: [Int: ArrivingImage],
+        bootID: String
     ) throws(VMSyncError) -> [Disk] {
         precondition(bases.count == definition.disks.count)
         var disks: [Disk] = []
         for (index, disk) in definition.disks.enumerated() {
             let folder = paths.disk(index)
             if !FileManager.default.fileExists(atPath: folder + "/map.log") {
-                try OverlayDisk.create(folder: folder, base: bases[index], size: disk.size)
+                try OverlayDisk.create(
+                    folder: folder, base: bases[index], arriving: arriving[index], size: disk.size)
             }
-            let overlay = try OverlayDisk.open(folder: folder, base: bases[index], size: disk.size, bootID: bootID)
+            let overlay = try OverlayDisk.open(
+                folder: folder, base: bases[index], arriving: arriving[index], size: disk.size, bootID: bootID)
             let hashes = try UnitHashTable(path: paths.diskHashes(index), count: Unit.count(ofBytes: disk.size))
             disks.append(Disk(overlay: overlay, hashes: hashes))
         }

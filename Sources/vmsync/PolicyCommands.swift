@@ -126,6 +126,11 @@ struct PolicyOptions: ParsableArguments {
     var failover: String?
     @Option(
         help: ArgumentHelp(
+            "Run the VM where its base image isn't all there yet; what is read of it comes first.", valueName: "on|off")
+    )
+    var startEarly: String?
+    @Option(
+        help: ArgumentHelp(
             "A restraint for a place, as in home=sync; policy show --effective says what this place is called.",
             valueName: "place=restraint"))
     var at: [String] = []
@@ -135,7 +140,7 @@ struct PolicyOptions: ParsableArguments {
         let values: [PolicyKey: String?] = [
             .every: every, .events: events, .switchWithin: switchWithin, .onMetered: onMetered, .onBattery: onBattery,
             .onLowBattery: onLowBattery, .whenBusy: whenBusy, .capPerDay: capDay, .capPerMonth: capMonth,
-            .capScope: capCounts, .failover: failover,
+            .capScope: capCounts, .failover: failover, .startEarly: startEarly,
         ]
         var named: [String: String] = [:]
         for (key, value) in values { if let value { named[key.rawValue] = value } }

@@ -100,6 +100,12 @@ struct StatusCommand: AsyncParsableCommand {
     private func show(_ vm: VMStatus) {
         Output.line("\n\(vm.name)  \(vm.state.rawValue)" + (vm.activeDevice.map { ", runs on \($0)" } ?? ""))
         if let step = vm.progress { Output.line("  \(Output.text(step))") }
+        if let base = vm.base {
+            Output.line(
+                "  \(ByteCount(base.missing)) of the base image's \(ByteCount(base.size)) are still to come"
+                    + (base.isAwaited ? "; the VM waits for some of it" : ""))
+            if let problem = base.problem { Output.line("    \(problem.message)") }
+        }
         if let age = vm.savedSecondsAgo {
             Output.line(
                 "  saved to the server \(Output.age(age)) ago (checkpoint \(vm.head)), "

@@ -106,6 +106,18 @@ import Testing
         }
     }
 
+    /// What a device wants nobody to be told ends the connection, and a client that comes again is answered.
+    @Test func aRequestWithoutAnAnswerEndsTheConnection() async throws {
+        struct NoAnswer: NBDReportable {
+            let nbdError: NBDError? = nil
+        }
+        try await survives(MemoryDisk(size: 1 << 20, failsAt: 512 << 10, failure: NoAnswer())) { serving in
+            let client = try RawClient.ready(serving.socket)
+            try client.request(0, at: 512 << 10, 512)
+            #expect(throws: RawClient.Closed.self) { try client.receive(1) }
+        }
+    }
+
     @Test func aPayloadThatIsTooLongIsSkipped() async throws {
         var limits = NBDLimits()
         limits.payloadBytesMax = 4096

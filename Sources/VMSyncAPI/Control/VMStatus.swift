@@ -45,6 +45,8 @@ package struct VMStatus: Sendable, Codable {
     package var notUploadedBytes: Int
     package var serverAnswers: Bool
     package var progress: StepProgress?
+    /// What is missing of the base images that the VM is based on here; nil if nothing is, or if it holds nothing yet.
+    package var base: BaseStanding?
     package var problem: Reason?
     package var machine: MachineStatus?
     /// Why it is or isn't synced; nil where there is nothing to sync.
@@ -70,7 +72,8 @@ package struct VMStatus: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, name, state, holder, epoch, sequence, head, digest, progress, problem, machine, sync, forks, others
+        case id, name, state, holder, epoch, sequence, head, digest, progress, base, problem, machine, sync, forks
+        case others
         case activeDevice = "active_device"
         case savedSecondsAgo = "saved_seconds_ago"
         case notUploadedBytes = "not_uploaded_bytes"
@@ -78,6 +81,27 @@ package struct VMStatus: Sendable, Codable {
         case lastCheckpoint = "last_checkpoint"
         case lastSwitch = "last_switch"
         case switchReason = "switch_reason"
+    }
+}
+
+/// Base images that are still on their way, with the VM based on them already.
+package struct BaseStanding: Sendable, Codable, Hashable {
+    /// Bytes that aren't here, of how many; both without holes.
+    package var missing: UInt64
+    package var size: UInt64
+    /// Whether something stands still until a part of it is here.
+    package var isAwaited: Bool
+    /// What the last attempt to fetch a part failed of.
+    package var problem: Reason?
+
+    package init(missing: UInt64, size: UInt64, isAwaited: Bool, problem: Reason?) {
+        (self.missing, self.size, self.isAwaited, self.problem) = (missing, size, isAwaited, problem)
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case size, problem
+        case missing = "missing_bytes"
+        case isAwaited = "awaited"
     }
 }
 

@@ -87,6 +87,7 @@ extension VMHost {
     ///   - interval: seconds since the last one, usually.
     private func makeLive(thenResume: Bool, interval: Double, isDirect: Bool = false) async throws -> Made {
         guard let machine, let replica else { throw VMSyncError(.wrongState, "the VM doesn't run here") }
+        try await awaitBaseReads()
         let isCurrent = trackerIsCurrent
         trackerIsCurrent = false
         if !isCurrent { checkTracker() }

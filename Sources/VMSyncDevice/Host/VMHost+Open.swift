@@ -35,7 +35,7 @@ extension VMHost {
 
     /// Opens what is here. Without the base images there is nothing yet. What fails is done when it is called again.
     func open() async throws {
-        guard description.images.allSatisfy(environment.images.has) else { return }
+        guard try hasBaseEnough else { return }
         let replica = try await openReplica()
         guard !isAdopted else { return }
         try await adoptMachine(replica)
@@ -51,15 +51,15 @@ extension VMHost {
         if let replica { return replica }
         let bases = description.disks.map(environment.images.path)
         let replica = try Replica(
-            vm: id, definition: description.machine, paths: paths, bases: bases, bootID: environment.bootID,
-            logger: logger)
+            vm: id, definition: description.machine, paths: paths, bases: bases, arriving: try bringBases(),
+            bootID: environment.bootID, logger: logger)
         let exports = Dictionary(
             uniqueKeysWithValues: replica.overlays.enumerated().map {
                 (MachinePaths.exportName($0.offset), $0.element as any BlockDevice)
             })
         disks = try await NBDServer.start(
             path: paths.disks, exports: exports, group: MultiThreadedEventLoopGroup.singleton,
-            threadPool: .singleton, logger: logger)
+            threadPool: patientReads ?? .singleton, logger: logger)
         tenure = AtomicFile.readIfWhole(Tenure.self, at: tenurePath) { logger.warning("\($0.message)") }
         openChain()
         try openHandovers()

@@ -57,6 +57,7 @@ extension VMHost {
             // A cap may end at midnight.
             sync.nextLook = decision.step == .hold ? .now + Self.holdRest : nil
         }
+        noteBaseRule()
         if let look = watchForFailover(policy) { sync.nextLook = min(sync.nextLook ?? look, look) }
         standing = standing(decision, policy, signals)
         tellStanding()
@@ -103,7 +104,7 @@ extension VMHost {
     // MARK: What follows from it
 
     /// Whether a person waits for what is sent or fetched: then no restraint counts.
-    private var isAwaited: Bool {
+    var isAwaited: Bool {
         // Also for a guest that has shut itself down: its person may go on elsewhere.
         if approach != nil || !requests.isEmpty || tenure?.departure != nil || machineState == .shutDown { return true }
         return record.lastSwitch?.isComing(to: me) ?? false
@@ -194,7 +195,11 @@ extension VMHost {
     }
 
     private func follow(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision {
-        guard let replica else { return SyncDecision.follow(policy, signals, Self.basePart) }
+        guard let replica else {
+            let reason = SyncDecision.reasonAgainstBase(
+                policy, signals, part: UInt64(APILimits.chunkBytesMax), isAwaited: false)
+            return SyncDecision(step: reason == nil ? .checkpoint : .hold, reason: reason ?? .time(0))
+        }
         guard let head = record.head, head.sequence > replica.record.sequence else {
             return SyncDecision(step: .checkpoint, reason: .time(0))
         }
@@ -205,24 +210,6 @@ extension VMHost {
             .init(
                 nextPack: nextPack(signals) ?? 0, sinceLast: sync.lastFetch.map { (.now - $0).seconds },
                 behind: head.sequence.rawValue - replica.record.sequence.rawValue, share: share))
-    }
-
-    /// A part of the base image.
-    private static let basePart = SyncDecision.Following(
-        nextPack: UInt64(APILimits.chunkBytesMax), sinceLast: nil, behind: .max, share: 0)
-
-    /// What ends the fetch of a base image that the policy has come to forbid.
-    func makeBaseCheck() -> @Sendable () throws -> Void {
-        let (policy, forecast, isAwaited) = (sync.policy, sync.forecast, isAwaited)
-        return { [conditions = environment.conditions, name] in
-            let signals = conditions.signals(forecast)
-            let decision = SyncDecision.follow(policy, signals, Self.basePart)
-            let isCapped = SyncDecision.capReason(policy, signals, next: Self.basePart.nextPack) != nil
-            guard isCapped || decision.step == .hold && !isAwaited else { return }
-            throw VMSyncError(
-                .wrongState, "the base image of \(name) is not all here yet: \(decision.reason.words)",
-                hint: "vmsync policy show \(name) --effective")
-        }
     }
 
     private func standing(_ decision: SyncDecision, _ policy: SyncPolicy, _ signals: SyncSignals) -> SyncStanding? {

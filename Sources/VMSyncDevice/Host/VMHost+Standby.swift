@@ -9,18 +9,8 @@ import VMSyncPolicy
 import VMSyncReplica
 import VMSyncSecrets
 
-/// Following: base images, packs, a QEMU that waits.
+/// Following: packs, and a QEMU that waits.
 extension VMHost {
-    func fetchBase() async throws {
-        defer { progress.withLock { $0 = nil } }
-        for image in description.images {
-            try await environment.images.fetch(image, check: makeBaseCheck()) { [self] step in
-                progress.withLock { $0 = step }
-            }
-        }
-        try await open()
-    }
-
     func rebuild() async throws {
         await discardMachine()
         guard let replica else { return }
@@ -65,6 +55,7 @@ extension VMHost {
         watch.lap("decrypt")
         if record.holder == me { try Fault.point("arrival-fetched") }
         if isMirror { keepForHistory(pack, from: replica.inboxPath(sequence)) }
+        try await bringBase(for: sequence, replica)
         try replica.applyInbox(sequence)
         guard account.hasKey(of: .vm(id), withDigest: believed.said.digest, of: replica.record.digest.combined) else {
             try replica.markDamaged("checkpoint \(sequence) isn't the state that its device has signed")

@@ -55,6 +55,9 @@ package actor VMHost {
     /// What `status` gives, so that nobody waits for the thread.
     nonisolated let published: Mutex<VMStatus>
     nonisolated let progress = Mutex<StepProgress?>(nil)
+    /// The base images that are still on their way, and what this VM's policy says of their parts.
+    nonisolated let arrivals = Mutex(BaseArrivals())
+    nonisolated let baseRule: Mutex<BaseRule>
 
     var record: VMRecord
     /// Whether `record` is what the server said to this daemon, and not only what an earlier one remembered: then it
@@ -76,6 +79,8 @@ package actor VMHost {
     /// Whether it is known what an earlier daemon left running here. Before that nothing is decided.
     var isAdopted = false
     var disks: NBDServer?
+    /// For the reads of disks whose base image is still on its way; nil if none is.
+    var patientReads: NIOThreadPool?
     var machine: Machine?
     var machineState = DeviceSituation.Machine.none
     var isDiverged = false
@@ -170,6 +175,7 @@ package actor VMHost {
         logger[metadataKey: "vm"] = "\(description.name)"
         self.logger = logger
         published = Mutex(VMStatus(id: record.id, name: description.name))
+        baseRule = Mutex(BaseRule(policy: SyncPolicy(), forecast: SyncBook().forecast, isAwaited: false))
     }
 
     // MARK: From outside
@@ -196,6 +202,7 @@ package actor VMHost {
     package nonisolated var status: VMStatus {
         var status = published.withLock { $0 }
         status.progress = progress.withLock { $0 }
+        status.base = arrivals.withLock { $0.standing }
         return status
     }
 
@@ -356,6 +363,7 @@ package actor VMHost {
         noteStandings()
         keepSwitchOpen()
         if let last = newer.lastSwitch { sync.note(last) }
+        if replica == nil { noteBaseRule() }
         if let known { noteHead(known) }
         if let head = newer.head { noteHead(head) }
     }
@@ -392,14 +400,18 @@ package actor VMHost {
 
     private func close() async {
         // They come back to this actor, whose thread ends soon.
-        let beside = [spanMaking, merging, thumbnailSending, waking, switchKeeper?.task].compactMap(\.self)
+        let beside =
+            [spanMaking, merging, thumbnailSending, waking, switchKeeper?.task].compactMap(\.self)
+            + arrivals.withLock { $0.tasks }
         for task in beside { task.cancel() }
+        for disk in replica?.overlays ?? [] { disk.abandonReads() }
         for task in beside { await task.value }
         // Let go of first: that its events end now must not pass for its own end.
         let released = machine
         machine = nil
         await released?.release()
         await disks?.stop()
+        try? await patientReads?.shutdownGracefully()
         do { try replica?.close() } catch { logger.warning("\(error.message)") }
     }
 }

@@ -6,10 +6,8 @@
 import CVMSyncLinux
 import Crypto
 import Foundation
-import Synchronization
 import VMSyncCheckpoint
 import VMSyncCore
-import VMSyncMachine
 
 /// A raw image read in chunks. Blocking: for a thread pool.
 struct ChunkedFile: Sendable {
@@ -85,62 +83,5 @@ struct ChunkedFile: Sendable {
         let compressor = ZstdCompressor(level: 3)
         _ = try raw.withRawBytes { bytes throws(VMSyncError) in try compressor.append(bytes, to: &frame) }
         return frame
-    }
-}
-
-/// An image on its way: `NAME.part`, and beside it a list of the chunks that it has. Blocking: for a thread pool.
-///
-/// The list begins with the boot of the host: chunks aren't written out one by one, so after another boot it says nothing.
-final class PartialImage: Sendable {
-    private let path: String
-    private let descriptor: Int32
-    private let list: Int32
-    private let present: Mutex<Set<Int>>
-
-    init(path: String, size: UInt64) throws(VMSyncError) {
-        self.path = path
-        descriptor = open(path + ".part", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw .system("open", path: path) }
-        guard ftruncate(descriptor, off_t(size)) == 0 else { throw .system("ftruncate", path: path) }
-        let bootID = try OverlayDisk.currentBootID()
-        var text = (try? String(contentsOfFile: path + ".chunks", encoding: .utf8)) ?? ""
-        if !text.hasPrefix(bootID + "\n") {
-            text = bootID + "\n"
-            try AtomicFile.write(bytes: Array(text.utf8), to: path + ".chunks")
-        }
-        // A line that was cut off by a crash has no newline behind it and doesn't count.
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
-        present = Mutex(Set(lines.compactMap { Int($0) }))
-        list = open(path + ".chunks", O_WRONLY | O_APPEND | O_CLOEXEC)
-        guard list >= 0 else { throw .system("open", path: path + ".chunks") }
-    }
-
-    deinit {
-        close(descriptor)
-        close(list)
-    }
-
-    func has(_ index: Int) -> Bool { present.withLock { $0.contains(index) } }
-
-    /// Puts the chunk whose zstd frame is `frame` in its place.
-    /// - Throws: `corrupt` if it doesn't hold `length` bytes.
-    func put(_ frame: [UInt8], at index: Int, length: Int) throws(VMSyncError) {
-        var raw = [UInt8](repeating: 0, count: length)
-        try raw.withMutableRawBytes { output throws(VMSyncError) in
-            try frame.withRawBytes { input throws(VMSyncError) in
-                try ZstdDecompressor().decompress(input, into: output)
-            }
-        }
-        let offset = off_t(index) * off_t(ImageManifest.chunkLength)
-        let count = raw.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, offset) }
-        guard count == length else { throw .system("write", path: path) }
-        try FileBytes.write(Array("\(index)\n".utf8), to: list, path: path + ".chunks")
-        present.withLock { _ = $0.insert(index) }
-    }
-
-    /// The image is whole: gives it its name.
-    func complete() throws(VMSyncError) {
-        guard fsync(descriptor) == 0, rename(path + ".part", path) == 0 else { throw .system("rename", path: path) }
-        AtomicFile.remove(path + ".chunks")
     }
 }

@@ -16,16 +16,18 @@ import VMSyncSecrets
 /// The base images on this device: raw files that never change, named by their manifest.
 package struct ImageStore: Sendable {
     /// Chunks on their way at once: enough to fill a link with latency, few enough to hold in memory.
-    private static let transfersMax = 4
+    static let transfersMax = 4
 
     let folder: String
     let client: SyncClient
     let account: Account
+    let arrivals: ImageArrivals
 
-    package init(folder: String, client: SyncClient, account: Account) {
+    package init(folder: String, client: SyncClient, account: Account, bootID: String) {
         self.folder = folder
         self.client = client
         self.account = account
+        arrivals = ImageArrivals(bootID: bootID)
     }
 
     package func path(_ image: ImageReference) -> String { "\(folder)/\(image.manifest).raw" }
@@ -65,7 +67,7 @@ package struct ImageStore: Sendable {
         return try await upload(copy, progress: progress)
     }
 
-    private func checkSpace(for bytes: UInt64) throws(VMSyncError) {
+    func checkSpace(for bytes: UInt64) throws(VMSyncError) {
         try FreeSpace.require(
             bytes, for: "the image", at: folder, hint: "free some space there, or choose another place with --state")
     }
@@ -118,43 +120,6 @@ package struct ImageStore: Sendable {
                 group.addTask { _ = try await client.putChunk(ByteBuffer(bytes: frame)) }
             }
             try await group.waitForAll()
-        }
-    }
-
-    // MARK: Down
-
-    /// Fetches an image that isn't here; goes on where an earlier fetch broke off.
-    /// - Parameter check: asked before each chunk; what it throws ends the fetch.
-    package func fetch(
-        _ image: ImageReference, check: @Sendable () throws -> Void, progress: @escaping ProgressHandler
-    ) async throws {
-        guard !has(image) else { return }
-        let manifest = try ImageManifest(Data(try await chunk(image.manifest, image.key)), reference: image)
-        let part = try PartialImage(path: path(image), size: image.size)
-        let missing = manifest.chunks.filter { !part.has($0.index) }
-        try checkSpace(for: UInt64(missing.count * ImageManifest.chunkLength))
-        let meter = ProgressMeter(
-            "fetching the base image", total: UInt64(missing.count * ImageManifest.chunkLength), handler: progress)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for (position, chunk) in missing.enumerated() {
-                if position >= Self.transfersMax { try await group.next() }
-                try check()
-                group.addTask {
-                    let frame = try await self.chunk(chunk.hash, image.key)
-                    try await NIOThreadPool.singleton.runIfActive {
-                        try part.put(frame, at: chunk.index, length: manifest.length(ofChunk: chunk.index))
-                    }
-                    meter.add(ImageManifest.chunkLength)
-                }
-            }
-            try await group.waitForAll()
-        }
-        try part.complete()
-    }
-
-    private func chunk(_ hash: ContentHash, _ key: SubjectKey) async throws -> [UInt8] {
-        try Array(buffer: try await client.chunk(hash)).withRawBytes { bytes throws(VMSyncError) in
-            try StreamDecryptor.open(bytes, with: key, .chunk)
         }
     }
 }

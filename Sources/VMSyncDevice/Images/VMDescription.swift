@@ -93,12 +93,8 @@ package struct ImageManifest: Sendable, Codable {
         }
         let count = (reference.size + UInt64(Self.chunkLength) - 1) / UInt64(Self.chunkLength)
         guard size == reference.size, chunks.count <= Self.chunksMax,
-            chunks.allSatisfy({ $0.index >= 0 && UInt64($0.index) < count })
+            chunks.allSatisfy({ $0.index >= 0 && UInt64($0.index) < count }),
+            Set(chunks.map(\.index)).count == chunks.count
         else { throw VMSyncError(.corrupt, "an image manifest contradicts its image") }
-    }
-
-    /// Bytes of chunk `index`; the last one may be shorter.
-    package func length(ofChunk index: Int) -> Int {
-        Int(min(UInt64(Self.chunkLength), size - UInt64(index) * UInt64(Self.chunkLength)))
     }
 }

@@ -1,5 +1,6 @@
 import CVMSyncLinux
 import NBD
+import Synchronization
 import VMSyncCore
 
 #if canImport(Glibc)
@@ -9,17 +10,46 @@ import VMSyncCore
 #endif
 
 /// The immutable raw image that a disk begins from. Beyond its end it reads as zeros.
-struct BaseImage: Sendable {
+final class BaseImage: Sendable {
     private let file: DiskFile
+    /// Nil for one that was whole from the beginning.
+    private let arriving: ArrivingImage?
+    private let isAbandoned = Atomic(false)
 
-    init(_ path: String) throws(VMSyncError) { file = try DiskFile(path, O_RDONLY) }
+    init(_ path: String) throws(VMSyncError) {
+        file = try DiskFile(path, O_RDONLY)
+        arriving = nil
+    }
 
+    /// One that is still on its way.
+    init(_ arriving: ArrivingImage) {
+        file = arriving.file
+        self.arriving = arriving
+    }
+
+    /// Waits for what isn't here, however long that takes.
+    /// - Throws: `cancelled` after `abandonReads`; `io`.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(VMSyncError) {
+        try arriving?.require(offset..<offset + UInt64(buffer.count)) { isAbandoned.load(ordering: .acquiring) }
         try file.read(into: buffer, at: offset)
     }
 
     func readCached(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
-        file.readCached(into: buffer, at: offset)
+        guard arriving?.has(offset..<offset + UInt64(buffer.count)) ?? true else { return false }
+        return file.readCached(into: buffer, at: offset)
+    }
+
+    /// Ends the reads that wait, and lets none wait any more.
+    func abandonReads() {
+        isAbandoned.store(true, ordering: .releasing)
+        arriving?.wake()
+    }
+
+    /// What of the range is still to come is put before all that nothing waits for.
+    /// - Returns: whether all of it is here.
+    func want(_ range: Range<UInt64>) -> Bool {
+        arriving?.want(range)
+        return arriving?.has(range) ?? true
     }
 
     /// Whether nothing is stored in the range, so that it reads as zeros. False where the file system can't say.
@@ -43,6 +73,7 @@ struct BaseImage: Sendable {
 
     /// The next stored byte, or the end of all numbers.
     private func nextData(from offset: UInt64) -> UInt64 {
+        if let arriving, !arriving.isWhole { return arriving.nextData(from: offset) ?? .max }
         let next = cvmsync_next_data(file.descriptor, Int64(offset))
         if next >= 0 { return UInt64(next) }
         return errno == ENXIO ? .max : offset
@@ -50,6 +81,7 @@ struct BaseImage: Sendable {
 
     /// The end of the stored bytes that begin at `offset`. Where the file system can't say, all of them are.
     private func nextHole(from offset: UInt64) -> UInt64 {
+        if let arriving, !arriving.isWhole { return arriving.nextHole(from: offset) }
         let next = cvmsync_next_hole(file.descriptor, Int64(offset))
         return next > Int64(offset) ? UInt64(next) : .max
     }

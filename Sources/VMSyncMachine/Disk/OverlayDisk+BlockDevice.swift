@@ -32,8 +32,10 @@ extension OverlayDisk: BlockDevice {
 }
 
 extension VMSyncError: NBDReportable {
-    package var nbdError: NBDError {
+    package var nbdError: NBDError? {
         switch code {
+        // The daemon ends, or lets go of the VM: whoever serves the disk next answers.
+        case .cancelled: nil
         case .noSpace: .noSpace
         case .invalidInput: .invalid
         case .wrongState: .shuttingDown

@@ -47,6 +47,15 @@ extension OverlayDisk {
         try base.read(into: buffer, at: block * UInt64(DiskBlock.size))
     }
 
+    /// Has block `block` of the base image fetched soon, if it is still to come.
+    /// - Parameter unlessReplaced: whether it is meant only as long as the VM has put nothing in its place.
+    /// - Returns: whether it is here, or isn't meant.
+    package func wantBase(_ block: UInt64, unlessReplaced: Bool) -> Bool {
+        guard block < map.blockCount, !unlessReplaced || map[block].state == .absent else { return true }
+        let start = block * UInt64(DiskBlock.size)
+        return base.want(start..<start + UInt64(DiskBlock.size))
+    }
+
     /// Calls `body` with each block that isn't the base's, in the order of the disk.
     package func forEachPresentBlock(_ body: (_ block: UInt64, _ state: BlockState) throws -> Void) rethrows {
         for block in 0..<map.blockCount {

@@ -65,13 +65,16 @@ package final class OverlayDisk: Sendable {
     /// - Parameters:
     ///   - folder: Made if it isn't there.
     ///   - base: A raw image, which must never change from now on. It may be shorter than the disk.
+    ///   - arriving: the same as long as it isn't whole.
     ///   - size: In bytes: a multiple of 512, at most `sizeMax`.
     /// - Throws: `alreadyExists`, `invalidInput`, `notFound` for the base, `noSpace`, `io`.
-    package static func create(folder: String, base: String, size: UInt64) throws(VMSyncError) {
+    package static func create(
+        folder: String, base: String, arriving: ArrivingImage? = nil, size: UInt64
+    ) throws(VMSyncError) {
         guard size > 0, size % 512 == 0, size <= sizeMax else {
             throw VMSyncError(.invalidInput, "a disk can't have \(size) bytes: give a multiple of 512 up to \(sizeMax)")
         }
-        _ = try BaseImage(base)
+        if arriving == nil { _ = try BaseImage(base) }
         if mkdir(folder, S_IRWXU) != 0, errno != EEXIST { throw DiskFile.failure("make the folder", folder) }
         guard access("\(folder)/map.log", F_OK) != 0 else {
             throw VMSyncError(.alreadyExists, "there is a disk in \(folder) already")
@@ -90,13 +93,14 @@ package final class OverlayDisk: Sendable {
     /// The largest disk, in bytes: 16 TiB, whose map takes 32 GiB.
     package static let sizeMax: UInt64 = 16 << 40
 
-    /// Opens a disk that `create` made, with the same `base` and `size`.
+    /// Opens a disk that `create` made, with the same `base`, which may have arrived since, and `size`.
     /// - Parameter bootID: What names this boot of the host, up to 64 bytes: `currentBootID()`.
     /// - Throws: `wrongState` if a process has the disk open; `notFound`, `corrupt`, `invalidInput`, `io`.
     package static func open(
-        folder: String, base: String, size: UInt64, bootID: String
+        folder: String, base: String, arriving: ArrivingImage? = nil, size: UInt64, bootID: String
     ) throws(VMSyncError) -> OverlayDisk {
-        try OverlayDisk(folder: folder, base: base, size: size, bootID: bootID)
+        let image = if let arriving { BaseImage(arriving) } else { try BaseImage(base) }
+        return try OverlayDisk(folder: folder, base: image, size: size, bootID: bootID)
     }
 
     /// The name that the kernel gave this boot of the host.
@@ -108,10 +112,10 @@ package final class OverlayDisk: Sendable {
         return String(decoding: buffer, as: UTF8.self)
     }
 
-    private init(folder: String, base: String, size: UInt64, bootID: String) throws(VMSyncError) {
+    private init(folder: String, base: BaseImage, size: UInt64, bootID: String) throws(VMSyncError) {
         self.folder = folder
         self.size = size
-        self.base = try BaseImage(base)
+        self.base = base
         lock = try DiskFile("\(folder)/lock", O_RDWR | O_CREAT)
         guard try lock.lockExclusively() else {
             throw VMSyncError(.wrongState, "another process has the disk in \(folder) open")
@@ -155,6 +159,9 @@ package final class OverlayDisk: Sendable {
         try map.writeOutCleanly()
         flock(lock.descriptor, LOCK_UN)
     }
+
+    /// Ends the reads that wait for a base image on its way, with `cancelled`, and lets none wait any more.
+    package func abandonReads() { base.abandonReads() }
 
     /// Blocks that differ from what was last sealed.
     package var dirtyCount: Int { Int(state.withLock { $0.dirtyBlocks }) }

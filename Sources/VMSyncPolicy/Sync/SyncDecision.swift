@@ -182,4 +182,13 @@ extension SyncDecision {
         }
         return SyncDecision(step: .checkpoint, reason: .time(0))
     }
+
+    /// Why the next part of a base image isn't fetched now, whose size in bytes is `part`; nil if it is. For whoever waits for
+    /// it only rule 2 counts.
+    package static func reasonAgainstBase(
+        _ policy: SyncPolicy, _ signals: SyncSignals, part: UInt64, isAwaited: Bool
+    ) -> SyncReason? {
+        if let reason = capReason(policy, signals, next: part) { return reason }
+        return isAwaited ? nil : held(policy, signals, next: part)?.reason
+    }
 }

@@ -25,6 +25,8 @@ package struct SyncPolicy: Hashable, Sendable {
     package var capScope = CapScope.all
     /// Seconds of silence of the active device after which a standby takes over by itself; nil for never.
     package var failover: Double?
+    /// Whether the VM may run where its base image isn't all there yet.
+    package var startsEarly = false
 
     package init() {}
 
@@ -48,15 +50,17 @@ package enum PolicyKey: String, Hashable, Sendable, CaseIterable {
     case capPerMonth = "cap-month"
     case capScope = "cap-counts"
     case failover
+    case startEarly = "start-early"
 }
 
 extension SyncPolicy {
     /// Sets one value from its text.
     /// - Throws: `invalidInput` with what could be said instead.
     mutating func set(_ key: PolicyKey, _ text: String) throws(VMSyncError) {
+        let onOff = ["on": true, "off": false]
         switch key {
         case .every: every = try Self.time(text)
-        case .events: isOnEvents = try Self.choice(text, ["on": true, "off": false])
+        case .events: isOnEvents = try Self.choice(text, onOff)
         case .switchWithin: switchWithin = try Self.time(text)
         case .onMetered: onMetered = try Restraint(parsing: text)
         case .onBattery: onBattery = try Restraint(parsing: text)
@@ -67,6 +71,7 @@ extension SyncPolicy {
         case .capScope:
             let scopes = CapScope.allCases.map { ($0.rawValue, $0) }
             capScope = try Self.choice(text, Dictionary(uniqueKeysWithValues: scopes))
+        case .startEarly: startsEarly = try Self.choice(text, onOff)
         case .failover:
             let seconds = try Self.time(text)
             guard seconds ?? Self.failoverMin >= Self.failoverMin else {
@@ -91,6 +96,7 @@ extension SyncPolicy {
         case .capPerMonth: capPerMonth.map { "\(ByteCount($0))" } ?? "off"
         case .capScope: capScope.rawValue
         case .failover: failover.map(TimeText.text) ?? "off"
+        case .startEarly: startsEarly ? "on" : "off"
         }
     }
 

@@ -109,7 +109,7 @@ package struct PromiseBench: Sendable {
         let (before, start) = (try link.bytes(), ContinuousClock.now)
         for _ in 0..<count {
             let moved = try await desktop.whileWorking(&session, for: random.pause(Self.work)) {
-                [name = session.name] stage in try await move(&stage, during: name)
+                [name = session.name] stage in try await move(&stage, during: name, over: link, shape)
             }
             say("\(shape.name), within \(cell.promise_s) s, \(session.name): \(moved.text)")
             cell.switches.append(moved)
@@ -137,13 +137,15 @@ package struct PromiseBench: Sendable {
         try await Task.sleep(for: Self.introduction)
     }
 
-    private func move(_ stage: inout Stage, during session: String) async throws -> PromiseBenchReport.Switch {
+    private func move(
+        _ stage: inout Stage, during session: String, over link: ShapedLink, _ shape: Link
+    ) async throws -> PromiseBenchReport.Switch {
         let said = try await stage.trial.vm(stage.active)?.sync
         if let said, said.keepsPromise == false, let seconds = said.switchSeconds, seconds > Self.hopeless {
             return PromiseBenchReport.Switch(session: session, forecast_s: seconds, said_kept: false)
         }
         let commanded = HostClock.milliseconds
-        guard let record = try await moveUnlessItTakesTooLong(&stage) else {
+        guard let record = try await moveUnlessItTakesTooLong(&stage, over: link, shape) else {
             return PromiseBenchReport.Switch(
                 session: session, forecast_s: said?.switchSeconds ?? 0, said_kept: said?.keepsPromise ?? true)
         }
@@ -158,7 +160,9 @@ package struct PromiseBench: Sendable {
     }
 
     /// - Returns: nil if it was given up.
-    private func moveUnlessItTakesTooLong(_ stage: inout Stage) async throws -> SwitchRecord? {
+    private func moveUnlessItTakesTooLong(
+        _ stage: inout Stage, over link: ShapedLink, _ shape: Link
+    ) async throws -> SwitchRecord? {
         let moving = Task { [stage] in
             var stage = stage
             let record = try await stage.move()
@@ -175,7 +179,10 @@ package struct PromiseBench: Sendable {
             (stage, record) = try moved.get()
             return record
         } catch  where moving.isCancelled {
+            // Both devices are to hold the same again, which this link would take long for.
+            try await link.slowDown(toMegabits: Self.preparing)
             try await stage.follow()
+            try await link.slowDown(toMegabits: shape.up, back: shape.down)
             return nil
         }
     }

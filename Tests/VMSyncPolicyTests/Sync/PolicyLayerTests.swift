@@ -35,7 +35,7 @@ import VMSyncPolicy
     @Test(arguments: [
         (PolicyKey.every, "0"), (.every, "1"), (.every, "-1s"), (.every, "8d"), (.every, "nan s"), (.every, "infs"),
         (.events, "yes"), (.onMetered, "never"), (.capPerDay, "-5MB"), (.capPerDay, "0"), (.capPerDay, "much"),
-        (.capPerMonth, "1e30GB"), (.capScope, "some"), (.switchWithin, ""), (.failover, "9s"),
+        (.capPerMonth, "1e30GB"), (.capScope, "some"), (.switchWithin, ""), (.failover, "9s"), (.startEarly, "1s"),
     ])
     func whatCannotBeMeantIsRefusedWithTheNameOfTheSetting(key: PolicyKey, text: String) {
         var layer = PolicyLayer()
@@ -48,7 +48,7 @@ import VMSyncPolicy
         let written = try layer([
             .every: "250ms", .events: "off", .switchWithin: "20s", .onMetered: "pause", .onBattery: "5m",
             .onLowBattery: "sync", .whenBusy: "1h", .capPerDay: "500MB", .capPerMonth: "20 GB", .capScope: "metered",
-            .failover: "30s",
+            .failover: "30s", .startEarly: "on",
         ])
         let policy = EffectivePolicy([(.vm, written)]).policy
         for key in PolicyKey.allCases {
@@ -80,6 +80,7 @@ import VMSyncPolicy
             shown == [
                 "every 1s", "events on", "switch-within off", "on-metered 5m", "on-battery sync", "on-low-battery 1m",
                 "when-busy sync", "cap-day off", "cap-month off", "cap-counts all", "failover off",
+                "start-early off",
             ])
     }
 

@@ -44,6 +44,32 @@ private func step(_ policy: SyncPolicy, _ signals: SyncSignals) -> SyncDecision.
         #expect(step(try policy([.every: "off", .events: "off"]), signals { $0.sinceLast = nil }) == .checkpoint)
     }
 
+    // MARK: Base images
+
+    private static func reason(_ policy: SyncPolicy, _ signals: SyncSignals, isAwaited: Bool) -> SyncReason? {
+        SyncDecision.reasonAgainstBase(policy, signals, part: 1000, isAwaited: isAwaited)
+    }
+
+    @Test func aPauseHoldsPartsOfABaseImageButNotThoseThatSomethingWaitsFor() throws {
+        let policy = try policy([.onMetered: "pause"])
+        let metered = signals { $0.isMetered = true }
+        #expect(Self.reason(policy, metered, isAwaited: false) == .paused(.metered))
+        #expect(Self.reason(policy, metered, isAwaited: true) == nil)
+        #expect(Self.reason(policy, signals(), isAwaited: false) == nil)
+    }
+
+    @Test(arguments: [false, true])
+    func aCapHoldsEveryPartOfABaseImage(isAwaited: Bool) throws {
+        let policy = try policy([.capPerDay: "10000"])
+        let room = signals { $0.used.today.all = 9000 }
+        #expect(Self.reason(policy, room, isAwaited: isAwaited) == nil)
+        let full = signals { $0.used.today.all = 9001 }
+        guard case .packPassesCap(_, 1000)? = Self.reason(policy, full, isAwaited: isAwaited) else {
+            Issue.record("it doesn't hold")
+            return
+        }
+    }
+
     // MARK: Time and events
 
     @Test func timeMakesACheckpointDue() throws {
