@@ -23,7 +23,7 @@ package struct SwitchApproach: Sendable, Equatable {
     package let id: SwitchID
     private var rounds: [Duration] = []
     private var hasFailed = false
-    /// Whether the next round would take about as long as the last one, which was long.
+    /// Whether the next round would take about as long as the last one, which was long, or the one after it as long as that.
     private var isGrowing = false
     /// The newest checkpoint that the server has.
     private var sent: Sequence?
@@ -58,9 +58,12 @@ package struct SwitchApproach: Sendable, Equatable {
 
     /// What the guest writes over a slow link in a round may take longer to send than that round: another one would take it
     /// farther from the end.
-    /// - Parameter seconds: that the next round would take, as it looks now.
-    package mutating func noteNextRound(_ seconds: Double) {
-        isGrowing = rounds.last.map { $0 >= Self.timeMax && .seconds(seconds) * 5 > $0 * 4 } ?? false
+    /// - Parameters:
+    ///   - seconds: that the next round would take, as it looks now.
+    ///   - after: that the one after it would take, with what is written meanwhile.
+    package mutating func noteNextRound(_ seconds: Double, after: Double) {
+        let isNoShorter = rounds.last.map { $0 >= Self.timeMax && .seconds(seconds) * 5 > $0 * 4 } ?? false
+        isGrowing = isNoShorter || .seconds(seconds) >= Self.timeMax && after * 5 > seconds * 4
     }
 
     /// Whether another round and the last checkpoint together would take longer than was promised: then the last one comes

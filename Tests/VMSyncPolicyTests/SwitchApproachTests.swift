@@ -15,17 +15,27 @@ struct SwitchApproachTests {
 
     @Test func aRoundThatWouldTakeLongerThanALongOneIsNotBegun() {
         var approach = SwitchApproach(.random())
-        approach.noteNextRound(1000)
-        #expect(approach.next == .anotherRound, "the first is always made")
+        approach.noteNextRound(1000, after: 0)
+        #expect(approach.next == .anotherRound, "the first one")
         approach.note(.seconds(100), sent: Sequence(rawValue: 1))
-        approach.noteNextRound(79)
+        approach.noteNextRound(79, after: 0)
         #expect(approach.next == .anotherRound)
-        approach.noteNextRound(81)
+        approach.noteNextRound(81, after: 0)
         #expect(approach.next == .lastCheckpoint)
         var quick = SwitchApproach(.random())
         quick.note(.milliseconds(400), sent: Sequence(rawValue: 1))
-        quick.noteNextRound(10)
+        quick.noteNextRound(10, after: 0)
         #expect(quick.next == .anotherRound, "a bad moment, over a fast link")
+    }
+
+    @Test func aGuestThatWritesAsFastAsASlowLinkCarriesStopsAtOnce() {
+        var approach = SwitchApproach(.random())
+        approach.noteNextRound(25, after: 19)
+        #expect(approach.next == .anotherRound)
+        approach.noteNextRound(25, after: 21)
+        #expect(approach.next == .lastCheckpoint)
+        approach.noteNextRound(1.9, after: 100)
+        #expect(approach.next == .anotherRound, "a round of a fast link costs little")
     }
 
     @Test("a target that has more than one round to fetch is waited for")

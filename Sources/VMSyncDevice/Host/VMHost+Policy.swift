@@ -154,7 +154,9 @@ extension VMHost {
     func noteOutlook() {
         guard approach != nil else { return }
         let signals = gather()
-        approach?.noteNextRound(signals.forecast.up.seconds(for: signals.unsent.all.mean).mean)
+        let (up, unsent) = (signals.forecast.up, signals.unsent)
+        let round = up.seconds(for: unsent.all.mean).mean
+        approach?.noteNextRound(round, after: up.seconds(for: unsent.growth.mean * round).mean)
         guard let promise = sync.policy.switchWithin, let since = approachSince else { return }
         approach?.noteTime(left: promise - (.now - since).seconds, signals.forecast, signals.unsent)
     }

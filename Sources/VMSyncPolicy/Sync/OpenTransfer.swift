@@ -28,12 +28,13 @@ package struct OpenTransfer: Sendable {
     /// What is known of the link with what has gone, where that is enough to tell.
     package func model(_ known: TransferModel, at now: Double, meter: UInt64) -> TransferModel {
         let (gone, seconds) = (gone(meter: meter), now - began)
+        // What may have gone without telling: not more has in this time.
+        let most = min(size, Self.telling + Self.ahead)
         var model = known
         if gone >= Self.telling {
             model.note(bytes: gone, seconds: seconds)
-        } else if seconds > known.link.seconds(for: Double(Self.telling + Self.ahead)).high {
-            // So little in so long: the link is slower than was known.
-            model.note(bytes: max(gone, 1), seconds: seconds)
+        } else if seconds > known.link.seconds(for: Double(most)).high {
+            model.note(bytes: most, seconds: seconds)
         }
         return model
     }

@@ -29,6 +29,12 @@ package struct SwitchForecast: Hashable, Sendable {
         return seconds
     }
 
+    /// Seconds of a switch that is asked for now. What waits is sent first, and the guest writes on meanwhile.
+    package func seconds(_ unsent: SyncSignals.Unsent) -> Estimate {
+        let waiting = unsent.waiting > 0 ? up.seconds(for: unsent.waiting).mean : 0
+        return seconds(unsent: unsent.all + Estimate(unsent.growth.mean * waiting))
+    }
+
     /// How many bytes may be unsent for a switch to take so long at most; 0 or less if it takes longer in any case. Few, where
     /// nothing is known of the link: then it is.
     package func room(within promise: Double) -> Double {

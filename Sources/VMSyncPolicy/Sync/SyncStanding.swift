@@ -14,7 +14,7 @@ package struct SyncStanding: Hashable, Sendable, Codable {
     package var reason: String
     /// What the server doesn't have yet.
     package var behindBytes: UInt64
-    /// What a switch now would take; nil on a standby.
+    /// What a switch now would take; nil on a standby, and where too little is known of the link to tell.
     package var switchSeconds: Double?
     package var promiseSeconds: Double?
     /// Whether a switch now would keep the promise.
@@ -42,8 +42,8 @@ package struct SyncStanding: Hashable, Sendable, Codable {
         reason = decision.reason.words
         if case .wait(let seconds) = decision.step { nextSeconds = seconds }
         behindBytes = UInt64(min(max(signals.unsent.all.mean, 0), 1e18))
-        let seconds = signals.forecast.seconds(unsent: signals.unsent.all)
-        switchSeconds = seconds.mean
+        let seconds = signals.forecast.seconds(signals.unsent)
+        switchSeconds = Self.isUnknown(signals) ? nil : seconds.mean
         usedToday = signals.used.today.all
         usedThisMonth = signals.used.month.all
         guard let promise = policy.switchWithin else { return }
@@ -80,16 +80,18 @@ package struct SyncStanding: Hashable, Sendable, Codable {
         if nothing.mean > promise {
             return "\(within): even with nothing to send a switch takes \(TimeText.spoken(nothing.mean))"
         }
-        if growth > goodput {
+        if growth > goodput, !signals.forecast.up.isGuessed {
             return
                 "\(within): the guest writes \(ByteCount(Int(growth)))/s, the link takes \(ByteCount(Int(goodput)))/s"
         }
+        if isUnknown(signals) { return "\(within) for sure: how fast the link is isn't known yet" }
         // As the promise is kept: with room for what isn't known for sure.
-        if now.high > promise { return "\(within) just now" }
-        if signals.forecast.up.isGuessed, signals.unsent.all.mean > LinkSummary.guessedMax {
-            return "\(within) for sure: how fast the link is isn't known yet"
-        }
-        return nil
+        return now.high > promise ? "\(within) just now" : nil
+    }
+
+    /// Whether so much is unsent that it depends on the link what a switch would take, of which nothing is known.
+    private static func isUnknown(_ signals: SyncSignals) -> Bool {
+        signals.forecast.up.isGuessed && signals.unsent.all.mean > LinkSummary.guessedMax
     }
 
     /// One line for a person.

@@ -147,7 +147,7 @@ package struct PromiseBench: Sendable {
         let commanded = HostClock.milliseconds
         guard let record = try await moveUnlessItTakesTooLong(&stage, over: link, shape) else {
             return PromiseBenchReport.Switch(
-                session: session, forecast_s: said?.switchSeconds ?? 0, said_kept: said?.keepsPromise ?? true)
+                session: session, forecast_s: said?.switchSeconds, said_kept: said?.keepsPromise ?? true)
         }
         guard let running = record.steps["running_at"] else {
             throw VMSyncError(.bug, "the switch tells no time at which the guest ran again")
@@ -155,7 +155,7 @@ package struct PromiseBench: Sendable {
         let breakdown = SwitchBreakdown(record, total: running - commanded)
         return PromiseBenchReport.Switch(
             session: session, seconds: breakdown.totalMilliseconds / 1000,
-            penalty_s: breakdown.downtimeMilliseconds / 1000, forecast_s: said?.switchSeconds ?? 0,
+            penalty_s: breakdown.downtimeMilliseconds / 1000, forecast_s: said?.switchSeconds,
             said_kept: said?.keepsPromise ?? true)
     }
 
@@ -196,20 +196,20 @@ package struct PromiseBenchReport: Sendable, Codable {
         package var seconds: Double?
         /// That the guest stood still.
         package var penalty_s: Double?
-        /// What `status` said just before that a switch would take.
-        package var forecast_s: Double
+        /// What `status` said just before that a switch would take; nil if it said that this isn't known.
+        package var forecast_s: Double?
         /// Whether it said that the promise would be kept.
         package var said_kept: Bool
 
         var text: String {
-            guard let seconds, let penalty_s else {
-                let isHopeless = !said_kept && forecast_s > PromiseBench.hopeless
-                return (isHopeless ? "not made" : "given up") + ", forecast \(forecast_s.fixed(2)) s"
-                    + (said_kept ? "" : ", said that it can't be kept")
-            }
-            return
-                "\(seconds.fixed(2)) s, the guest stood still for \(penalty_s.fixed(2)) s; forecast \(forecast_s.fixed(2)) s"
+            let said =
+                (forecast_s.map { "forecast \($0.fixed(2)) s" } ?? "no forecast")
                 + (said_kept ? "" : ", said that it can't be kept")
+            guard let seconds, let penalty_s else {
+                let isHopeless = !said_kept && forecast_s ?? 0 > PromiseBench.hopeless
+                return "\(isHopeless ? "not made" : "given up"); \(said)"
+            }
+            return "\(seconds.fixed(2)) s, the guest stood still for \(penalty_s.fixed(2)) s; \(said)"
         }
     }
 

@@ -32,6 +32,11 @@ import VMSyncPolicy
         let transfer = Self.begun()
         let later = transfer.model(fast, at: 101, meter: 1000 + 1000).link
         #expect(later.seconds(for: 1_000_000).mean > fast.link.seconds(for: 1_000_000).mean)
+        // All that can have gone took a second.
+        #expect(abs(transfer.model(TransferModel(), at: 101, meter: 1000 + 1000).link.goodput - 262_144) < 30_000)
+        // Of a small pack that is all of it: on a link of 47 KB/s the kernel holds it until it is there.
+        let small = OpenTransfer(of: 190_000, at: 100, meter: 1000)
+        #expect(abs(small.model(TransferModel(), at: 104, meter: 1000 + 190_000).link.goodput - 47_000) < 5000)
         // But a moment without a byte says nothing.
         #expect(transfer.model(fast, at: 100.001, meter: 1000).link == fast.link)
     }

@@ -25,6 +25,12 @@ import VMSyncPolicy
             $0.unsent.waiting = 40_988_000
         }
         #expect(paused.words == "paused: metered; 41 MB behind; a switch now would take about 8.4 s")
+        // What waits takes half a second, in which the guest writes nearly as much again.
+        let busy = try standing([:]) {
+            $0.unsent.waiting = 5_000_000
+            $0.unsent.growth = Estimate(9_000_000)
+        }
+        #expect(abs((busy.switchSeconds ?? 0) - (0.2 + 2 * (0.02 + 0.5 + 0.0012 + 0.9 * 0.52))) < 0.001)
         let slow = try standing([:]) {
             $0.isMetered = true
             $0.sinceLast = 108
@@ -56,6 +62,13 @@ import VMSyncPolicy
             $0.unsent.written = Estimate(LinkSummary.guessedMax + 1)
         }
         #expect(unknown.promiseProblem == "not within 1.0 s for sure: how fast the link is isn't known yet")
+        #expect(unknown.switchSeconds == nil && !unknown.words.contains("would take"))
+        let unknownAndBusy = try standing([.switchWithin: "1s"]) {
+            $0.forecast.up = TransferModel().link
+            $0.unsent.written = Estimate(5e6)
+            $0.unsent.growth = Estimate(20e6)
+        }
+        #expect(unknownAndBusy.promiseProblem?.hasSuffix("isn't known yet") == true)
         let none = try standing([:]) { _ in }
         #expect(none.keepsPromise == nil)
     }
