@@ -63,7 +63,10 @@ extension Daemon {
         let hosts = Array(hosts.values)
         await withTaskGroup(of: Bool.self) { group in
             group.addTask {
-                for host in hosts { await host.keepNow() }
+                // One that has to wait for something doesn't keep the others.
+                await withDiscardingTaskGroup { each in
+                    for host in hosts { each.addTask { await host.keepNow() } }
+                }
                 return true
             }
             group.addTask {

@@ -28,23 +28,29 @@ extension Replica {
     package func wantBase(for sequence: Sequence) throws(VMSyncError) -> Bool {
         try MappedFile.with(inboxPath(sequence)) { bytes throws(VMSyncError) in
             let reader = try PackReader(bytes)
-            var isHere = true
-            // A keyframe begins on disks that hold nothing else.
-            let isKeyframe = reader.manifest.isKeyframe
-            func want(_ disk: Int, _ block: Int, unlessReplaced: Bool) {
-                if !disks[disk].overlay.wantBase(UInt64(block), unlessReplaced: unlessReplaced) { isHere = false }
-            }
-            try reader.forEachUnit { unit, value throws(VMSyncError) in
-                switch (value.source, unit.space) {
-                case (.base(let disk, let block), _): want(disk, block, unlessReplaced: false)
-                case (.own, .disk(let disk)): want(disk, unit.index, unlessReplaced: !isKeyframe)
-                case (.parent(let id), _):
-                    if case .disk(let disk) = id.space { want(disk, id.index, unlessReplaced: !isKeyframe) }
-                default: break
-                }
-            }
-            return isHere
+            try checkFollows(reader.manifest, as: sequence)
+            return try wantBase(for: reader)
         }
+    }
+
+    private func wantBase(for reader: PackReader) throws(VMSyncError) -> Bool {
+        guard disks.contains(where: { !$0.overlay.hasWholeBase }) else { return true }
+        var isHere = true
+        // A keyframe begins on disks that hold nothing else.
+        let isKeyframe = reader.manifest.isKeyframe
+        func want(_ disk: Int, _ block: Int, unlessReplaced: Bool) {
+            if !disks[disk].overlay.wantBase(UInt64(block), unlessReplaced: unlessReplaced) { isHere = false }
+        }
+        try reader.forEachUnit { unit, value throws(VMSyncError) in
+            switch (value.source, unit.space) {
+            case (.base(let disk, let block), _): want(disk, block, unlessReplaced: false)
+            case (.own, .disk(let disk)): want(disk, unit.index, unlessReplaced: !isKeyframe)
+            case (.parent(let id), _):
+                if case .disk(let disk) = id.space { want(disk, id.index, unlessReplaced: !isKeyframe) }
+            default: break
+            }
+        }
+        return isHere
     }
 
     private func apply(_ reader: PackReader, as sequence: Sequence) throws(VMSyncError) -> Manifest {
@@ -52,6 +58,11 @@ extension Replica {
         try checkFollows(manifest, as: sequence)
         let validation = try withParentState(of: manifest) { state throws(VMSyncError) in
             try reader.validate(parentDeviceState: state)
+        }
+        guard try wantBase(for: reader) else {
+            throw VMSyncError(
+                .unavailable, "parts of the base image that checkpoint \(sequence) needs are still to come",
+                hint: "connect this device to the server")
         }
         // Always, for a VM that ran from the base has changed it.
         if manifest.isKeyframe { try clearAll() }

@@ -81,6 +81,11 @@ package final class Replica {
         bases[disk] = Self.index(base, of: definition.disks[disk], logger)
     }
 
+    /// The same unless it is open.
+    package func indexIfMissing(_ base: String, of disk: Int) {
+        if bases[disk] == nil { index(base, of: disk) }
+    }
+
     private static func index(_ base: String, of disk: MachineDefinition.Disk, _ logger: Logger) -> BaseIndex? {
         do throws(VMSyncError) {
             return try BaseIndex(base: base, diskSize: disk.size)

@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import NIOPosix
 import Synchronization
@@ -21,10 +22,11 @@ struct BaseArrivals: Sendable {
     var images: [Int: ArrivingImage] = [:]
     /// Those that fetch them.
     var tasks: [Task<Void, Never>] = []
-    /// What the last attempt to fetch a part failed of.
+    /// What the last attempt failed of to fetch a part that nothing waits for; and one that something waits for.
     var problem: VMSyncError?
+    var awaitedProblem: VMSyncError?
 
-    /// Bytes that something waits for.
+    /// Bytes that something waits for, of this VM or another one.
     var awaited: UInt64 { images.values.reduce(0) { $0 + $1.awaitedBytes } }
 
     /// Nil if nothing is missing.
@@ -32,16 +34,18 @@ struct BaseArrivals: Sendable {
         guard images.values.contains(where: { !$0.isWhole }) else { return nil }
         return BaseStanding(
             missing: images.values.reduce(0) { $0 + $1.missingBytes }, size: images.values.reduce(0) { $0 + $1.bytes },
-            isAwaited: awaited > 0, problem: problem.map(Reason.init))
+            isAwaited: awaited > 0, problem: (awaitedProblem ?? problem).map(Reason.init))
     }
 }
 
 /// Base images: fetched before anything is based on them, or, with `start-early`, afterwards. (docs/protocol/catch-up.md)
 extension VMHost {
-    /// Threads that serve disks whose base image isn't all here: each may wait for a part of it.
+    /// Threads that serve a disk whose base image isn't all here, as many as QEMU sends requests at once: each may wait for a part.
     private static let patientThreads = 16
     /// How long a pause is put off for a read of the guest that waits for its base image.
     private static let readPatience = Duration.seconds(10)
+    /// How long a part is waited for that doesn't come.
+    private static let partPatience = Duration.seconds(30)
     /// Between looks whether that is here.
     private static let readLook = Duration.milliseconds(20)
 
@@ -87,10 +91,17 @@ extension VMHost {
             let images = environment.images
             return try description.images.allSatisfy { image in
                 if images.has(image) { return true }
-                return try description.disks.contains(image) && images.begun(image) != nil
+                // Begun for another VM it is no reason to be based on it.
+                guard description.disks.contains(image), wantsEarlyStart || isBasedAlready else { return false }
+                return try images.begun(image) != nil
             }
         }
     }
+
+    private var wantsEarlyStart: Bool { effectivePolicy.policy.startsEarly && !isMirror }
+
+    /// Whether there is a replica here, which may be one on a base image that is still on its way.
+    private var isBasedAlready: Bool { access(paths.record, F_OK) == 0 }
 
     /// Why a part of a base image isn't fetched now, thrown.
     private nonisolated func checkBase(isAwaited: Bool) throws {
@@ -121,7 +132,7 @@ extension VMHost {
         }
         let arriving = arrivals.withLock { $0.images }
         if !arriving.isEmpty, patientReads == nil {
-            let pool = NIOThreadPool(numberOfThreads: Self.patientThreads)
+            let pool = NIOThreadPool(numberOfThreads: Self.patientThreads * description.disks.count)
             pool.start()
             patientReads = pool
         }
@@ -135,8 +146,8 @@ extension VMHost {
         let task = Task.detached { [self] in
             await images.bring(arrival) { [self] in
                 try checkRest(isAwaited: $0)
-            } failed: { [self] problem in
-                arrivals.withLock { $0.problem = problem }
+            } failed: { [self] problem, isAwaited in
+                arrivals.withLock { if isAwaited { $0.awaitedProblem = problem } else { $0.problem = problem } }
             }
             guard !Task.isCancelled else { return }
             // It reads the whole image.
@@ -157,11 +168,18 @@ extension VMHost {
         wake.signal()
     }
 
-    /// What the pack of checkpoint `sequence` takes from base images, before it is applied: the host's thread doesn't wait.
+    /// What the pack of checkpoint `sequence` takes from base images, before it is applied.
     func bringBase(for sequence: Sequence, _ replica: Replica) async throws {
-        while arrivals.withLock({ $0.standing != nil }), try !replica.wantBase(for: sequence) {
+        guard arrivals.withLock({ $0.standing != nil }) else { return }
+        try await bringBase(until: { try replica.wantBase(for: sequence) })
+    }
+
+    /// Waits until `isHere`, which has the parts that it needs fetched soon; the host's thread doesn't wait with it.
+    /// - Throws: `unavailable` if nothing has come for a while; what is wanted comes all the same.
+    func bringBase(until isHere: () throws -> Bool) async throws {
+        while try !isHere() {
             let (start, total) = (ContinuousClock.now, arrivals.withLock { $0.awaited })
-            var left = total
+            var (left, lastArrival) = (total, start)
             while left > 0 {
                 let rate = Double(total - min(left, total)) / (.now - start).seconds
                 progress.withLock {
@@ -169,22 +187,31 @@ extension VMHost {
                         step: "fetching parts of the base image", done: total - min(left, total), total: total,
                         bytesPerSecond: rate, secondsLeft: rate > 0 ? Double(left) / rate : nil)
                 }
+                guard .now - lastArrival < Self.partPatience else { throw baseProblem }
                 try await Task.sleep(for: Self.readLook)
-                left = arrivals.withLock { $0.awaited }
+                let now = arrivals.withLock { $0.awaited }
+                if now < left { lastArrival = .now }
+                left = now
             }
         }
     }
 
+    private var baseProblem: VMSyncError {
+        arrivals.withLock { $0.awaitedProblem }
+            ?? VMSyncError(
+                .unavailable, "a part of the base image of \(name) isn't here, and doesn't come",
+                hint: "connect this device to the server")
+    }
+
     /// QEMU's pause waits for reads that are under way, with the guest standing still.
-    /// - Throws: `unavailable` if one waits for a server that isn't heard.
+    /// - Throws: what keeps the part that the guest waits for from coming.
     func awaitBaseReads() async throws {
         let deadline = ContinuousClock.now + Self.readPatience
-        while arrivals.withLock({ $0.awaited > 0 }) {
+        while exported.contains(where: \.isAwaited) {
             if .now >= deadline {
-                if serverAnswers { return }
-                throw VMSyncError(
-                    .unavailable, "the guest waits for a part of its base image, which is not all here",
-                    hint: "connect this device to the server")
+                // It comes, if slowly.
+                if serverAnswers, arrivals.withLock({ $0.awaitedProblem }) == nil { return }
+                throw baseProblem
             }
             try await Task.sleep(for: Self.readLook)
         }

@@ -53,8 +53,9 @@ extension VMHost {
         let replica = try Replica(
             vm: id, definition: description.machine, paths: paths, bases: bases, arriving: try bringBases(),
             bootID: environment.bootID, logger: logger)
+        exported = replica.overlays
         let exports = Dictionary(
-            uniqueKeysWithValues: replica.overlays.enumerated().map {
+            uniqueKeysWithValues: exported.enumerated().map {
                 (MachinePaths.exportName($0.offset), $0.element as any BlockDevice)
             })
         disks = try await NBDServer.start(
@@ -66,6 +67,8 @@ extension VMHost {
         // Of one that isn't answered it isn't known yet whose it is.
         if let grant = handovers.last, grant.to == me || tenure == nil { try shareOutbox(of: grant, replica) }
         self.replica = replica
+        // Those that have become whole meanwhile.
+        for (disk, path) in bases.enumerated() where access(path, R_OK) == 0 { replica.indexIfMissing(path, of: disk) }
         return replica
     }
 
@@ -160,8 +163,14 @@ extension VMHost {
         wake.signal()
     }
 
+    /// What a QEMU that is gone has asked for is answered to nobody, and mustn't reach a disk that goes on without it.
+    private func abandonReads() {
+        for disk in exported { disk.abandonReads(forGood: false) }
+    }
+
     private func machineDidEnd(_ which: Machine) {
         guard which === machine else { return }
+        abandonReads()
         machine = nil
         agent = nil
         clock = nil
@@ -214,6 +223,8 @@ extension VMHost {
         let settings = Machine.LaunchSettings(
             name: name, paths: paths, accelerator: .choose(for: description.machine.architecture), boot: boot,
             ramwatch: environment.ramwatch)
+        // QEMU reads the first sector before it answers anything.
+        try await bringBase(until: { exported.allSatisfy { $0.wantBase(0, unlessReplaced: true) } })
         let launched = try await Machine.launch(
             description.machine, role: role, settings: settings, group: MultiThreadedEventLoopGroup.singleton,
             logger: logger)
@@ -234,6 +245,7 @@ extension VMHost {
         trackerIsCurrent = false
         machineState = .none
         await ending?.end()
+        if ending != nil { abandonReads() }
     }
 }
 

@@ -87,6 +87,7 @@ extension VMHost {
             signals.unsent.hasChanged = sync.hasChanged ?? true
             signals.unsent.written = trackerIsCurrent ? sync.unsent.written : nil
             signals.unsent.growth = sync.unsent.growthPerSecond
+            signals.unsent.burst = sync.unsent.burst
         } else {
             signals.unsent.hasChanged = false
         }

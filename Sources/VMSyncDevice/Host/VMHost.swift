@@ -79,6 +79,8 @@ package actor VMHost {
     /// Whether it is known what an earlier daemon left running here. Before that nothing is decided.
     var isAdopted = false
     var disks: NBDServer?
+    /// What they serve.
+    var exported: [OverlayDisk] = []
     /// For the reads of disks whose base image is still on its way; nil if none is.
     var patientReads: NIOThreadPool?
     var machine: Machine?
@@ -363,7 +365,7 @@ package actor VMHost {
         noteStandings()
         keepSwitchOpen()
         if let last = newer.lastSwitch { sync.note(last) }
-        if replica == nil { noteBaseRule() }
+        noteBaseRule()
         if let known { noteHead(known) }
         if let head = newer.head { noteHead(head) }
     }
@@ -404,12 +406,12 @@ package actor VMHost {
             [spanMaking, merging, thumbnailSending, waking, switchKeeper?.task].compactMap(\.self)
             + arrivals.withLock { $0.tasks }
         for task in beside { task.cancel() }
-        for disk in replica?.overlays ?? [] { disk.abandonReads() }
         for task in beside { await task.value }
         // Let go of first: that its events end now must not pass for its own end.
         let released = machine
         machine = nil
         await released?.release()
+        for disk in exported { disk.abandonReads(forGood: true) }
         await disks?.stop()
         try? await patientReads?.shutdownGracefully()
         do { try replica?.close() } catch { logger.warning("\(error.message)") }

@@ -1,3 +1,8 @@
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
 import Synchronization
 import VMSyncCore
 import VMSyncMachine
@@ -20,11 +25,14 @@ final class ImageArrivals: Sendable {
 
     func find(_ reference: ImageReference) -> ImageArrival? { all.withLock { $0[reference.manifest] } }
 
-    /// The arrival of the image that belongs at `path`; a new one, if there is none yet.
-    func add(_ reference: ImageReference, _ manifest: ImageManifest, path: String) throws(VMSyncError) -> ImageArrival {
+    /// The arrival of the image that belongs at `path`; a new one, if there is none yet. Nil if the image is there meanwhile.
+    func add(_ reference: ImageReference, _ manifest: ImageManifest, path: String) throws(VMSyncError) -> ImageArrival?
+    {
         let result = all.withLock { all in
-            Result { () throws(VMSyncError) in
+            Result { () throws(VMSyncError) -> ImageArrival? in
                 if let known = all[reference.manifest] { return known }
+                // Under the lock: it gets its name before it is removed here.
+                guard access(path, R_OK) != 0 else { return nil }
                 let image = try ArrivingImage(
                     path: path, size: manifest.size, chunkLength: ImageManifest.chunkLength,
                     chunks: manifest.chunks.map(\.index), bootID: bootID)

@@ -11,14 +11,15 @@ extension ImageStore {
     /// Asked before each chunk: what it throws says why it isn't to be fetched now. `isAwaited`: something waits for it.
     typealias Check = @Sendable (_ isAwaited: Bool) throws -> Void
 
+    typealias Failed = @Sendable (_ error: VMSyncError?, _ isAwaited: Bool) -> Void
+
     /// Between attempts to fetch what can't be had, or mayn't.
     private static let rest = Duration.seconds(1)
 
     /// Fetches an image that isn't here; goes on where an earlier fetch broke off.
     /// - Parameter check: what it throws ends the fetch.
     func fetch(_ image: ImageReference, check: @escaping Check, progress: @escaping ProgressHandler) async throws {
-        guard !has(image) else { return }
-        let arrival = try await begin(image)
+        guard !has(image), let arrival = try await begin(image) else { return }
         try checkSpace(for: arrival.image.missingBytes)
         let meter = ProgressMeter(
             "fetching the base image", total: arrival.image.missingBytes, handler: progress)
@@ -49,7 +50,12 @@ extension ImageStore {
             return nil
         }
         guard let data = FileManager.default.contents(atPath: listPath(image)) else { return nil }
-        return try arrivals.add(image, ImageManifest(data, reference: image), path: path(image))
+        guard let manifest = try? ImageManifest(data, reference: image) else {
+            // It comes from the server again.
+            AtomicFile.remove(listPath(image))
+            return nil
+        }
+        return try arrivals.add(image, manifest, path: path(image))
     }
 
     /// Lets VMs be based on an image that isn't here, or not all of it.
@@ -62,10 +68,8 @@ extension ImageStore {
 
     /// Fetches what is missing, what is waited for before all else, until the image is whole and has its name, or the task
     /// is cancelled.
-    /// - Parameter failed: told of each failure, and of nil when it went on.
-    func bring(_ arrival: ImageArrival, check: @escaping Check, failed: @escaping @Sendable (VMSyncError?) -> Void)
-        async
-    {
+    /// - Parameter failed: told of each failure, and of nil when it went on; and whether that was of something that is waited for.
+    func bring(_ arrival: ImageArrival, check: @escaping Check, failed: @escaping Failed) async {
         await withTaskGroup(of: Void.self) { group in
             for lane in 0..<Self.transfersMax {
                 // A chunk on a slow link takes seconds: one lane for what nothing waits for leaves room on it.
@@ -76,46 +80,45 @@ extension ImageStore {
             do {
                 try await complete(arrival)
             } catch {
-                failed(VMSyncError(error))
+                failed(VMSyncError(error), false)
                 try? await Task.sleep(for: Self.rest)
             }
         }
     }
 
     private func bring(
-        _ arrival: ImageArrival, awaitedOnly: Bool, _ check: @escaping Check,
-        _ failed: @escaping @Sendable (VMSyncError?) -> Void
+        _ arrival: ImageArrival, awaitedOnly: Bool, _ check: @escaping Check, _ failed: @escaping Failed
     ) async {
         let wake = WakeSignal()
         arrival.image.onDemand { wake.signal() }
         while !Task.isCancelled, !arrival.image.isWhole {
-            do {
-                let next =
-                    try arrival.image.take(awaitedOnly: true) ?? (awaitedOnly ? nil : another(of: arrival, check))
-                guard let (chunk, isAwaited) = next else {
-                    await wake.wait(until: .now + Self.rest)
-                    continue
+            var mayTakeAny = !awaitedOnly
+            if mayTakeAny {
+                do { try check(false) } catch {
+                    failed(VMSyncError(error), false)
+                    mayTakeAny = false
                 }
-                try await fetch(chunk, of: arrival) { try check(isAwaited) }
-                failed(nil)
-            } catch {
-                failed(VMSyncError(error))
+            }
+            guard let (chunk, isAwaited) = arrival.image.take(awaitedOnly: !mayTakeAny) else {
                 await wake.wait(until: .now + Self.rest)
+                continue
+            }
+            do {
+                try await fetch(chunk, of: arrival) { try check(isAwaited) }
+                failed(nil, isAwaited)
+            } catch {
+                failed(VMSyncError(error), isAwaited)
+                // Whoever asks for more doesn't shorten it: what fails would be fetched again and again.
+                try? await Task.sleep(for: Self.rest)
             }
         }
-    }
-
-    /// One that nothing waits for, unless it mayn't be fetched now.
-    private func another(of arrival: ImageArrival, _ check: Check) throws -> (chunk: Int, isAwaited: Bool)? {
-        try check(false)
-        return arrival.image.take()
     }
 
     // MARK: Parts
 
     private func listPath(_ image: ImageReference) -> String { path(image) + ".list" }
 
-    private func begin(_ image: ImageReference) async throws -> ImageArrival {
+    private func begin(_ image: ImageReference) async throws -> ImageArrival? {
         if let known = try arrivals.find(image) ?? begun(image) { return known }
         return try arrivals.add(image, try await manifest(of: image), path: path(image))
     }

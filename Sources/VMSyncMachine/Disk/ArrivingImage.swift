@@ -49,19 +49,25 @@ package final class ArrivingImage: Sendable {
     ) throws(VMSyncError) {
         (self.path, self.size, self.chunkLength) = (path, size, chunkLength)
         self.chunks = Array(Set(chunks)).sorted()
+        // A list that an earlier image has left says nothing of a new file.
+        let isNew = access(path + ".part", F_OK) != 0
         file = try DiskFile(path + ".part", O_RDWR | O_CREAT)
         try file.truncate(to: size)
-        var text = (try? String(contentsOfFile: path + ".chunks", encoding: .utf8)) ?? ""
-        if !text.hasPrefix(bootID + "\n") {
-            text = bootID + "\n"
-            try AtomicFile.write(bytes: Array(text.utf8), to: path + ".chunks")
-        }
-        // A line that was cut off by a crash has no newline behind it and doesn't count.
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
-        let missing = Set(self.chunks).subtracting(lines.compactMap { Int($0) })
+        let known = isNew ? [] : Self.listed(path + ".chunks", bootID)
+        // Anew, because a crash may have cut off its last line, and the next one would become a part of it.
+        let lines = [bootID] + known.map(String.init)
+        try AtomicFile.write(bytes: Array((lines.joined(separator: "\n") + "\n").utf8), to: path + ".chunks")
+        let missing = Set(self.chunks).subtracting(known)
         state = Mutex(State(missing: missing))
         arrivedWhole = Atomic(missing.isEmpty)
         list = try DiskFile(path + ".chunks", O_WRONLY | O_APPEND)
+    }
+
+    /// The chunks that a list of this boot names. A line without a newline behind it doesn't count.
+    private static func listed(_ path: String, _ bootID: String) -> [Int] {
+        let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+        return lines.first.map(String.init) == bootID ? lines.dropFirst().compactMap { Int($0) } : []
     }
 
     /// Whether every byte is here.
@@ -90,10 +96,11 @@ package final class ArrivingImage: Sendable {
                 state.fetching.insert(chunk)
                 return (chunk, true)
             }
-            if awaitedOnly { return nil }
-            while state.next < chunks.count {
+            if awaitedOnly || state.missing.count == state.fetching.count { return nil }
+            // Once around: what couldn't be fetched comes again behind all others.
+            for _ in chunks {
                 let chunk = chunks[state.next]
-                state.next += 1
+                state.next = (state.next + 1) % chunks.count
                 guard state.missing.contains(chunk), state.fetching.insert(chunk).inserted else { continue }
                 return (chunk, false)
             }
@@ -102,12 +109,7 @@ package final class ArrivingImage: Sendable {
     }
 
     /// It couldn't be fetched.
-    package func giveBack(_ chunk: Int) {
-        state.withLock { state in
-            state.fetching.remove(chunk)
-            state.next = 0
-        }
-    }
+    package func giveBack(_ chunk: Int) { state.withLock { _ = $0.fetching.remove(chunk) } }
 
     /// Bytes of chunk `index`.
     package func length(of chunk: Int) -> Int {
@@ -137,7 +139,13 @@ package final class ArrivingImage: Sendable {
 
     /// Makes the whole image durable, under its name. Blocking: for a thread pool.
     package func complete() throws(VMSyncError) {
-        try file.sync()
+        do {
+            try file.sync()
+        } catch {
+            // The kernel may have dropped what it couldn't write, and the next sync would succeed: all is fetched again then.
+            AtomicFile.remove(path + ".chunks")
+            throw error
+        }
         // Another one that waited for it may have been faster.
         guard rename(path + ".part", path) == 0 || access(path, R_OK) == 0 else { throw .system("rename", path: path) }
         AtomicFile.remove(path + ".chunks")
@@ -161,21 +169,25 @@ package final class ArrivingImage: Sendable {
     }
 
     /// Returns when all of the range is here. Blocks for as long as that takes.
-    /// - Parameter isAbandoned: asked after each change and each `wake`: nobody waits for it any more.
+    /// - Parameter isAbandoned: asked before each wait, under the lock that `wake` takes: whether nobody waits for it any more.
     /// - Throws: `cancelled` if so.
     func require(_ range: Range<UInt64>, isAbandoned: () -> Bool) throws(VMSyncError) {
         if isWhole { return }
         want(range)
+        enum Look { case here, abandoned, wait(DispatchSemaphore) }
         while true {
-            guard !isAbandoned() else { throw VMSyncError(.cancelled, "nobody waits for this read any more") }
-            let wait: DispatchSemaphore? = state.withLock { state in
-                guard chunks(touching: range).contains(where: { state.missing.contains($0) }) else { return nil }
+            let look: Look = state.withLock { state in
+                guard chunks(touching: range).contains(where: { state.missing.contains($0) }) else { return .here }
+                if isAbandoned() { return .abandoned }
                 let wait = DispatchSemaphore(value: 0)
                 state.waits.append(wait)
-                return wait
+                return .wait(wait)
             }
-            guard let wait else { return }
-            wait.wait()
+            switch look {
+            case .here: return
+            case .abandoned: throw VMSyncError(.cancelled, "nobody waits for this read any more")
+            case .wait(let wait): wait.wait()
+            }
         }
     }
 
@@ -190,7 +202,8 @@ package final class ArrivingImage: Sendable {
     /// The first byte from `offset` on that isn't in a hole; nil if there is none.
     func nextData(from offset: UInt64) -> UInt64? {
         let position = firstPosition(of: Int(offset / UInt64(chunkLength)))
-        return position < chunks.count ? max(offset, UInt64(chunks[position]) * UInt64(chunkLength)) : nil
+        guard offset < size, position < chunks.count else { return nil }
+        return max(offset, UInt64(chunks[position]) * UInt64(chunkLength))
     }
 
     /// The end of what isn't a hole, from `offset` on, which lies in none.

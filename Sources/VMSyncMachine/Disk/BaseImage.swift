@@ -14,7 +14,11 @@ final class BaseImage: Sendable {
     private let file: DiskFile
     /// Nil for one that was whole from the beginning.
     private let arriving: ArrivingImage?
-    private let isAbandoned = Atomic(false)
+    /// Which reads are waited for: those that began under this number.
+    private let reading = Atomic(0)
+    /// Under which no read waits.
+    private static let closed = Int.max
+    private let waits = Atomic(0)
 
     init(_ path: String) throws(VMSyncError) {
         file = try DiskFile(path, O_RDONLY)
@@ -27,23 +31,48 @@ final class BaseImage: Sendable {
         self.arriving = arriving
     }
 
-    /// Waits for what isn't here, however long that takes.
-    /// - Throws: `cancelled` after `abandonReads`; `io`.
+    /// Doesn't wait for what isn't here.
+    /// - Throws: `unavailable` if a part is still to come; `io`.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(VMSyncError) {
-        try arriving?.require(offset..<offset + UInt64(buffer.count)) { isAbandoned.load(ordering: .acquiring) }
+        guard arriving?.has(offset..<offset + UInt64(buffer.count)) ?? true else {
+            throw VMSyncError(
+                .unavailable, "a part of the base image isn't here yet", hint: "connect this device to the server")
+        }
         try file.read(into: buffer, at: offset)
     }
+
+    /// Waits until all of the range is here, however long that takes.
+    /// - Throws: `cancelled` after `abandonReads`.
+    func require(_ range: Range<UInt64>) throws(VMSyncError) {
+        guard let arriving, !arriving.has(range) else { return }
+        let number = reading.load(ordering: .acquiring)
+        waits.add(1, ordering: .relaxed)
+        defer { waits.subtract(1, ordering: .relaxed) }
+        try arriving.require(range) {
+            number == Self.closed || reading.load(ordering: .acquiring) != number
+        }
+    }
+
+    /// Whether anything waits in `require`.
+    var isAwaited: Bool { waits.load(ordering: .relaxed) > 0 }
 
     func readCached(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         guard arriving?.has(offset..<offset + UInt64(buffer.count)) ?? true else { return false }
         return file.readCached(into: buffer, at: offset)
     }
 
-    /// Ends the reads that wait, and lets none wait any more.
-    func abandonReads() {
-        isAbandoned.store(true, ordering: .releasing)
+    /// Ends the reads that wait.
+    /// - Parameter forGood: lets none wait any more.
+    func abandonReads(forGood: Bool) {
+        if forGood {
+            reading.store(Self.closed, ordering: .releasing)
+        } else if reading.load(ordering: .acquiring) != Self.closed {
+            reading.add(1, ordering: .releasing)
+        }
         arriving?.wake()
     }
+
+    var isWhole: Bool { arriving?.isWhole ?? true }
 
     /// What of the range is still to come is put before all that nothing waits for.
     /// - Returns: whether all of it is here.

@@ -7,6 +7,7 @@ extension OverlayDisk: BlockDevice {
     package var zeroesFast: Bool { true }
 
     package func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws {
+        try awaitBase(of: offset..<offset + UInt64(buffer.count))
         try load(at: offset, into: buffer)
     }
 
@@ -15,14 +16,17 @@ extension OverlayDisk: BlockDevice {
     }
 
     package func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, fua: Bool) throws {
+        try awaitEnds(of: offset..<offset + UInt64(bytes.count))
         try store(bytes, at: offset, fua: fua)
     }
 
     package func trim(at offset: UInt64, length: UInt64) throws {
+        try awaitEnds(of: offset..<offset + length)
         try zero(at: offset, length: length, mayTrim: true)
     }
 
     package func writeZeroes(at offset: UInt64, length: UInt64, mayTrim: Bool, fua: Bool) throws {
+        try awaitEnds(of: offset..<offset + length)
         try zero(at: offset, length: length, mayTrim: mayTrim, fua: fua)
     }
 

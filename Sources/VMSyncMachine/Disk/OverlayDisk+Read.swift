@@ -47,6 +47,9 @@ extension OverlayDisk {
         try base.read(into: buffer, at: block * UInt64(DiskBlock.size))
     }
 
+    /// Whether nothing of the base image is still to come.
+    package var hasWholeBase: Bool { base.isWhole }
+
     /// Has block `block` of the base image fetched soon, if it is still to come.
     /// - Parameter unlessReplaced: whether it is meant only as long as the VM has put nothing in its place.
     /// - Returns: whether it is here, or isn't meant.
@@ -54,6 +57,27 @@ extension OverlayDisk {
         guard block < map.blockCount, !unlessReplaced || map[block].state == .absent else { return true }
         let start = block * UInt64(DiskBlock.size)
         return base.want(start..<start + UInt64(DiskBlock.size))
+    }
+
+    /// Waits for what the range shows of a base image on its way.
+    /// - Throws: `cancelled` after `abandonReads`.
+    func awaitBase(of range: Range<UInt64>) throws(VMSyncError) {
+        var at = range.lowerBound
+        while at < range.upperBound {
+            let (state, next) = run(from: at, to: range.upperBound)
+            if state == .absent { try base.require(at..<next) }
+            at = next
+        }
+    }
+
+    /// The same for the blocks at the ends of the range that it covers in part: to overwrite a part of one takes the rest of it.
+    func awaitEnds(of range: Range<UInt64>) throws(VMSyncError) {
+        let blocks = Self.blocks(touching: range)
+        guard let first = blocks.first, let last = blocks.last else { return }
+        for block in first == last ? [first] : [first, last] where !isWhole(block, in: range) {
+            let start = block * UInt64(DiskBlock.size)
+            try awaitBase(of: start..<start + UInt64(blockLength(block)))
+        }
     }
 
     /// Calls `body` with each block that isn't the base's, in the order of the disk.

@@ -167,7 +167,7 @@ extension OverlayDisk {
         return first..<max(first, end)
     }
 
-    private func isWhole(_ block: UInt64, in bytes: Range<UInt64>) -> Bool {
+    func isWhole(_ block: UInt64, in bytes: Range<UInt64>) -> Bool {
         let start = block * UInt64(DiskBlock.size)
         return bytes.lowerBound <= start && start + UInt64(blockLength(block)) <= bytes.upperBound
     }

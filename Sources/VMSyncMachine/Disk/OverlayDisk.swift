@@ -29,6 +29,9 @@ import VMSyncCore
 /// Content that a `zero` block leaves behind in the overlay is never read: a write to a part of such a block, or of an
 /// absent one, fills the whole block first.
 ///
+/// What a client reads, or overwrites a part of, may have to wait for a base image on its way; it does so before any lock is
+/// taken. All other calls throw `unavailable` there.
+///
 /// All calls block; make them on threads of your own. They may be made concurrently, save for those of `close`, `reset`
 /// and `apply`, which say what they need. One process at a time has a disk open.
 package final class OverlayDisk: Sendable {
@@ -160,8 +163,12 @@ package final class OverlayDisk: Sendable {
         flock(lock.descriptor, LOCK_UN)
     }
 
-    /// Ends the reads that wait for a base image on its way, with `cancelled`, and lets none wait any more.
-    package func abandonReads() { base.abandonReads() }
+    /// Ends what a client waits for of a base image on its way, with `cancelled`.
+    /// - Parameter forGood: lets nothing wait any more.
+    package func abandonReads(forGood: Bool) { base.abandonReads(forGood: forGood) }
+
+    /// Whether a client waits for a base image on its way.
+    package var isAwaited: Bool { base.isAwaited }
 
     /// Blocks that differ from what was last sealed.
     package var dirtyCount: Int { Int(state.withLock { $0.dirtyBlocks }) }

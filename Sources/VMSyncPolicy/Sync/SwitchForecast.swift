@@ -29,10 +29,11 @@ package struct SwitchForecast: Hashable, Sendable {
         return seconds
     }
 
-    /// Seconds of a switch that is asked for now. What waits is sent first, and the guest writes on meanwhile.
+    /// Seconds of a switch that is asked for now. What waits is sent first, and the guest writes on meanwhile. A burst may or
+    /// may not come, so it belongs to what the guess may be off by: `high` has all of it.
     package func seconds(_ unsent: SyncSignals.Unsent) -> Estimate {
         let waiting = unsent.waiting > 0 ? up.seconds(for: unsent.waiting).mean : 0
-        return seconds(unsent: unsent.all + Estimate(unsent.growth.mean * waiting))
+        return seconds(unsent: unsent.all + Estimate(unsent.growth.mean * waiting, deviation: unsent.burst / 2))
     }
 
     /// How many bytes may be unsent for a switch to take so long at most; 0 or less if it takes longer in any case. Few, where

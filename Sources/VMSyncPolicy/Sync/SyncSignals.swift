@@ -18,6 +18,8 @@ package struct SyncSignals: Hashable, Sendable {
         package var nextPack: UInt64?
         /// By how much `written` grows in a second.
         package var growth = Estimate(0)
+        /// What may be written at any moment and nobody has seen yet.
+        package var burst = 0.0
 
         package init() {}
 

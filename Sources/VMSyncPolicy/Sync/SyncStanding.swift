@@ -86,7 +86,11 @@ package struct SyncStanding: Hashable, Sendable, Codable {
         }
         if isUnknown(signals) { return "\(within) for sure: how fast the link is isn't known yet" }
         // As the promise is kept: with room for what isn't known for sure.
-        return now.high > promise ? "\(within) just now" : nil
+        guard now.high > promise else { return nil }
+        var calm = signals.unsent
+        calm.burst = 0
+        if signals.forecast.seconds(calm).high > promise { return "\(within) just now" }
+        return "\(within) for sure: the guest writes up to \(ByteCount(Int(signals.unsent.burst))) at once"
     }
 
     /// Whether so much is unsent that it depends on the link what a switch would take, of which nothing is known.

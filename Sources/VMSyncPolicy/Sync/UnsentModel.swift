@@ -1,3 +1,5 @@
+import Foundation
+
 /// What the pages and blocks that were written will take in a pack, by looks at them and by what became of earlier ones.
 ///
 /// A look encodes a sample; what is left of a whole pack, with its references and the device state, differs from it by a
@@ -5,6 +7,8 @@
 package struct UnsentModel: Sendable {
     /// Bytes of a pack besides its units: manifest, and what changed in the devices' state.
     private static let usualRest = 600.0
+    /// After so many seconds a burst counts half: what a person does changes within a minute.
+    private static let burstHalfLife = 20.0
 
     /// Bytes of a pack per byte of the last look before it.
     private var factor = Average()
@@ -12,6 +16,8 @@ package struct UnsentModel: Sendable {
     private var lastLook: (bytes: Double, at: Double)?
     /// Bytes a second between the last two looks.
     package private(set) var lastGrowth = 0.0
+    /// The most bytes that were written between two looks, lately.
+    package private(set) var burst = 0.0
 
     package init() {}
 
@@ -20,8 +26,10 @@ package struct UnsentModel: Sendable {
     ///   - now: in seconds, by any clock that doesn't jump.
     package mutating func noteLook(_ bytes: Double, at now: Double) {
         if let lastLook, now > lastLook.at {
-            lastGrowth = max(0, bytes - lastLook.bytes) / (now - lastLook.at) * (factor.estimate?.mean ?? 1)
+            let (written, passed) = (max(0, bytes - lastLook.bytes) * (factor.estimate?.mean ?? 1), now - lastLook.at)
+            lastGrowth = written / passed
             growth.note(lastGrowth)
+            burst = max(written, burst * pow(0.5, passed / Self.burstHalfLife))
         }
         lastLook = (bytes, now)
     }

@@ -1,4 +1,5 @@
 import Foundation
+import NBD
 import NBDTestSupport
 import Testing
 import VMSyncCore
@@ -48,7 +49,12 @@ import VMSyncMachine
         Task.detached {
             try await withCheckedThrowingContinuation { continuation in
                 Thread.detachNewThread {
-                    continuation.resume(with: Result { Content(try disk.bytes(at: UInt64(offset), count)) })
+                    continuation.resume(
+                        with: Result {
+                            var bytes = [UInt8](repeating: 0xee, count: count)
+                            try bytes.withUnsafeMutableBytes { try disk.read(at: UInt64(offset), into: $0) }
+                            return Content(bytes)
+                        })
                 }
             }
         }
@@ -99,6 +105,9 @@ import VMSyncMachine
         #expect(
             Content(try disk.bytes(at: UInt64(Self.size), Self.chunk))
                 == Content([UInt8](repeating: 0, count: Self.chunk)))
+        let extents = try disk.status(at: UInt64(Self.size - 100), length: UInt64(Self.chunk))
+        #expect(
+            extents == [NBDExtent(length: 100, kind: .data), NBDExtent(length: UInt64(Self.chunk - 100), kind: .hole)])
         // To zero what is zero changes nothing, and what isn't known to be does.
         try disk.zero(at: UInt64(3 * Self.chunk), length: UInt64(Self.chunk), mayTrim: true)
         #expect(disk.dirtyCount == 0)
@@ -116,8 +125,19 @@ import VMSyncMachine
         try list.seekToEnd()
         try list.write(contentsOf: Data("9".utf8))
         try list.close()
-        #expect(try image().missingBytes == UInt64((Self.present.count - 2) * Self.chunk))
+        do {
+            let image = try image()
+            #expect(image.missingBytes == UInt64((Self.present.count - 2) * Self.chunk))
+            // Its line doesn't become the end of the torn one.
+            try put(2, into: image)
+        }
+        #expect(try image().missingBytes == UInt64((Self.present.count - 3) * Self.chunk))
         #expect(try image(bootID: DiskFixture.otherBoot).missingBytes == UInt64(Self.present.count * Self.chunk))
+    }
+
+    @Test func aListThatAnotherImageHasLeftSaysNothing() throws {
+        try Data("\(DiskFixture.boot)\n1\n2\n".utf8).write(to: URL(fileURLWithPath: scratch.file("base.chunks")))
+        #expect(try image().missingBytes == UInt64(Self.present.count * Self.chunk))
     }
 
     @Test func aChunkOfAnotherLengthIsRefused() throws {
@@ -136,16 +156,39 @@ import VMSyncMachine
         let disk = try disk(on: image)
         let read = reading(disk, at: 0, 100)
         try await waitUntilAwaited(image)
-        disk.abandonReads()
+        disk.abandonReads(forGood: false)
         let failure = await #expect(throws: VMSyncError.self) { try await read.value }
         #expect(failure?.code == .cancelled)
-        #expect(code { _ = try disk.bytes(at: 0, 100) } == .cancelled)
+        #expect(!disk.isAwaited)
+        // Those that come later are another client's.
+        let later = reading(disk, at: 0, 100)
+        for _ in 0..<1000 where !disk.isAwaited { try await Task.sleep(for: .milliseconds(5)) }
+        try put(0, into: image)
+        #expect(try await later.value == Content(content[..<100]))
+        disk.abandonReads(forGood: true)
+        let none = await #expect(throws: VMSyncError.self) { try await reading(disk, at: Self.chunk, 100).value }
+        #expect(none?.code == .cancelled)
+    }
+
+    /// What isn't asked for by a client of the disk must not hold up who asks.
+    @Test func allButItsClientsAreToldThatAPartIsMissing() throws {
+        let image = try image()
+        let disk = try disk(on: image)
+        #expect(code { _ = try disk.bytes(at: 0, 100) } == .unavailable)
+        #expect(code { _ = try disk.block(1) } == .unavailable)
+        #expect(code { try disk.store([1], at: 100) } == .unavailable)
+        #expect(!disk.wantBase(1, unlessReplaced: true))
+        try disk.store([UInt8](repeating: 7, count: DiskBlock.size), at: UInt64(DiskBlock.size))
+        #expect(disk.wantBase(1, unlessReplaced: true) && !disk.wantBase(1, unlessReplaced: false))
+        #expect(try disk.block(1) == [UInt8](repeating: 7, count: DiskBlock.size))
     }
 
     @Test func aPartOfABlockThatIsWrittenKeepsTheRestOfTheBase() async throws {
         let image = try image()
         let disk = try disk(on: image)
-        let write = Task.detached { try disk.store([1, 2, 3], at: 5000) }
+        let write = Task.detached {
+            try [UInt8]([1, 2, 3]).withUnsafeBytes { try disk.write($0, at: 5000, fua: false) }
+        }
         try await waitUntilAwaited(image)
         try put(0, into: image)
         try await write.value

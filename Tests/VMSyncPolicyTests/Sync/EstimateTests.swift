@@ -131,6 +131,20 @@ import VMSyncPolicy
         #expect(model.growthPerSecond.deviation < 1)
     }
 
+    @Test func aBurstIsRememberedForAWhile() {
+        var model = UnsentModel()
+        model.noteLook(0, at: 0)
+        model.noteLook(300_000, at: 0.25)
+        model.noteLook(301_000, at: 0.5)
+        #expect(model.burst > 290_000 && model.burst < 300_000)
+        // Not what a pack took with it.
+        model.notePack(301_000, at: 0.5)
+        model.noteLook(1000, at: 20.25)
+        #expect(abs(model.burst - 150_000) < 5000)
+        model.noteLook(500_000, at: 20.5)
+        #expect(model.burst > 400_000)
+    }
+
     @Test func aPackEndsWhatWasWritten() throws {
         var model = UnsentModel()
         model.noteLook(1e6, at: 1)

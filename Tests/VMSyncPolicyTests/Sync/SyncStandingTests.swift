@@ -55,6 +55,10 @@ import VMSyncPolicy
         #expect(perhaps.promiseProblem == "not within 1.0 s just now" && perhaps.switchSeconds ?? 1 < 1)
         let growing = try standing([.switchWithin: "1s"]) { $0.unsent.growth = Estimate(20e6) }
         #expect(growing.promiseProblem == "not within 1.0 s: the guest writes 20 MB/s, the link takes 10 MB/s")
+        let bursting = try standing([.switchWithin: "1s"]) { $0.unsent.burst = 5e6 }
+        #expect(bursting.promiseProblem == "not within 1.0 s for sure: the guest writes up to 5.0 MB at once")
+        #expect(abs((bursting.switchSeconds ?? 1) - 0.2424) < 0.001, "what usually happens")
+        #expect(try standing([.switchWithin: "1s"]) { $0.unsent.burst = 3e6 }.keepsPromise == true)
         let never = try standing([.switchWithin: "100ms"]) { _ in }
         #expect(never.promiseProblem?.contains("even with nothing to send") == true)
         let unknown = try standing([.switchWithin: "1s"]) {
