@@ -12,9 +12,8 @@ struct SlowLinkTests {
         try await ServerFixture.with { it in
             let relay = try await SlowRelay.start(to: ServerAddress(it.address).port)
             let certificate = try await PinnedTLS.certificate(of: try ServerAddress(it.address), it.laptopDevice.keys)
-            // Less than half of what the whole chunk takes.
-            let http = try SyncClient.makeHTTPClient(
-                it.laptopDevice.keys, server: certificate, silence: .milliseconds(1500))
+            // Less than half of what the whole chunk takes, and more than a busy machine lets a turn wait.
+            let http = try SyncClient.makeHTTPClient(it.laptopDevice.keys, server: certificate, silence: .seconds(5))
             let slow = SyncClient(servers: ServerRing(["https://127.0.0.1:\(relay.port)"]), httpClient: http)
             let chunk = randomBytes(APILimits.chunkBytesMax)
             let refused = await failure { _ = try await slow.putChunk(chunk) }
@@ -26,9 +25,9 @@ struct SlowLinkTests {
     }
 }
 
-/// Passes on what a device says to a server on loopback, a megabyte a second, and the answers at once.
+/// Passes on what a device says to a server on loopback, 300 KB a second, and the answers at once.
 private final class SlowRelay: Sendable {
-    private static let portion = 10 << 10
+    private static let portion = 3 << 10
     private static let interval = TimeAmount.milliseconds(10)
 
     private let listener: any Channel
