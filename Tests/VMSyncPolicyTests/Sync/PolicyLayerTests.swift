@@ -51,6 +51,7 @@ import VMSyncPolicy
             .failover: "30s", .startEarly: "on",
         ])
         let policy = EffectivePolicy([(.vm, written)]).policy
+        #expect(policy.startsEarly)
         for key in PolicyKey.allCases {
             let again = EffectivePolicy([(.vm, written), (.device, try layer([key: policy.text(key)]))])
             #expect(again.policy == policy, "\(key.rawValue): \(policy.text(key))")
