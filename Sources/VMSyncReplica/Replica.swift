@@ -76,14 +76,10 @@ package final class Replica {
         if saved == nil { try clearAll() } else { try recover(bootID: bootID) }
     }
 
-    /// Opens the index of the image at `base`, which has become whole; makes it if it isn't there, which reads all of the image.
+    /// Opens the index of the image at `base`, which has become whole, unless it is open; makes it if it isn't there, which reads all
+    /// of the image.
     package func index(_ base: String, of disk: Int) {
-        bases[disk] = Self.index(base, of: definition.disks[disk], logger)
-    }
-
-    /// The same unless it is open.
-    package func indexIfMissing(_ base: String, of disk: Int) {
-        if bases[disk] == nil { index(base, of: disk) }
+        if bases[disk] == nil { bases[disk] = Self.index(base, of: definition.disks[disk], logger) }
     }
 
     private static func index(_ base: String, of disk: MachineDefinition.Disk, _ logger: Logger) -> BaseIndex? {

@@ -68,7 +68,7 @@ extension VMHost {
         if let grant = handovers.last, grant.to == me || tenure == nil { try shareOutbox(of: grant, replica) }
         self.replica = replica
         // Those that have become whole meanwhile.
-        for (disk, path) in bases.enumerated() where access(path, R_OK) == 0 { replica.indexIfMissing(path, of: disk) }
+        for (disk, path) in bases.enumerated() where access(path, R_OK) == 0 { replica.index(path, of: disk) }
         return replica
     }
 

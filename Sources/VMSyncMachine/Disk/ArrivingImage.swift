@@ -26,6 +26,13 @@ package final class ArrivingImage: Sendable {
         var next = 0
         var waits: [DispatchSemaphore] = []
         var listeners: [@Sendable () -> Void] = []
+        /// Why the file can't be made durable any more.
+        var failure: VMSyncError?
+
+        mutating func wakeAll() {
+            for wait in waits { wait.signal() }
+            waits = []
+        }
     }
 
     /// In bytes.
@@ -37,6 +44,7 @@ package final class ArrivingImage: Sendable {
     let file: DiskFile
     private let list: DiskFile
     private let state: Mutex<State>
+    /// That nothing is missing, for reads that need no lock from then on.
     private let arrivedWhole: Atomic<Bool>
 
     /// Goes on where an earlier process of this boot ended.
@@ -127,8 +135,7 @@ package final class ArrivingImage: Sendable {
         let isLast = state.withLock { state in
             state.missing.remove(chunk)
             state.fetching.remove(chunk)
-            state.waits.forEach { $0.signal() }
-            state.waits = []
+            state.wakeAll()
             return state.missing.isEmpty
         }
         if isLast { arrivedWhole.store(true, ordering: .releasing) }
@@ -139,10 +146,12 @@ package final class ArrivingImage: Sendable {
 
     /// Makes the whole image durable, under its name. Blocking: for a thread pool.
     package func complete() throws(VMSyncError) {
+        if let failure = state.withLock({ $0.failure }) { throw failure }
         do {
             try file.sync()
         } catch {
-            // The kernel may have dropped what it couldn't write, and the next sync would succeed: all is fetched again then.
+            // The kernel may have dropped what it couldn't write, and the next sync would succeed: the next process fetches all again.
+            state.withLock { $0.failure = error }
             AtomicFile.remove(path + ".chunks")
             throw error
         }
@@ -192,12 +201,7 @@ package final class ArrivingImage: Sendable {
     }
 
     /// Has everything that waits look whether it still should.
-    func wake() {
-        state.withLock { state in
-            state.waits.forEach { $0.signal() }
-            state.waits = []
-        }
-    }
+    func wake() { state.withLock { $0.wakeAll() } }
 
     /// The first byte from `offset` on that isn't in a hole; nil if there is none.
     func nextData(from offset: UInt64) -> UInt64? {

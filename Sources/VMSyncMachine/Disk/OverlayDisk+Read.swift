@@ -62,6 +62,7 @@ extension OverlayDisk {
     /// Waits for what the range shows of a base image on its way.
     /// - Throws: `cancelled` after `abandonReads`.
     func awaitBase(of range: Range<UInt64>) throws(VMSyncError) {
+        if hasWholeBase { return }
         var at = range.lowerBound
         while at < range.upperBound {
             let (state, next) = run(from: at, to: range.upperBound)
@@ -72,6 +73,7 @@ extension OverlayDisk {
 
     /// The same for the blocks at the ends of the range that it covers in part: to overwrite a part of one takes the rest of it.
     func awaitEnds(of range: Range<UInt64>) throws(VMSyncError) {
+        if hasWholeBase { return }
         let blocks = Self.blocks(touching: range)
         guard let first = blocks.first, let last = blocks.last else { return }
         for block in first == last ? [first] : [first, last] where !isWhole(block, in: range) {

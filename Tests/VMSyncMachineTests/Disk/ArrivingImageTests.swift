@@ -163,6 +163,7 @@ import VMSyncMachine
         // Those that come later are another client's.
         let later = reading(disk, at: 0, 100)
         for _ in 0..<1000 where !disk.isAwaited { try await Task.sleep(for: .milliseconds(5)) }
+        try #require(disk.isAwaited)
         try put(0, into: image)
         #expect(try await later.value == Content(content[..<100]))
         disk.abandonReads(forGood: true)
