@@ -29,6 +29,8 @@ package struct SyncClient: Sendable {
     static let transferTimeout: TimeAmount = .hours(48)
     /// Three heartbeats.
     package static let silenceMax = TimeAmount.seconds(3 * APILimits.heartbeat.components.seconds)
+    /// A line that an upload fills drops what would open another connection, again and again, for seconds.
+    package static let connectTimeout = TimeAmount.seconds(10)
     /// What the kernel takes of a body before it is sent. It would take megabytes, and what it has counts as sent: then a slow
     /// link looks like a server that doesn't answer. A fast one is still kept busy.
     private static let unsentBytesMax = 128 << 10
@@ -48,7 +50,7 @@ package struct SyncClient: Sendable {
     ///   - connect: a server that isn't reached by then isn't there.
     package static func makeHTTPClient(
         _ keys: DeviceKeys, server: [UInt8], meter: TrafficMeter? = nil, silence: TimeAmount = silenceMax,
-        connect: TimeAmount = .seconds(3)
+        connect: TimeAmount = connectTimeout
     ) throws -> HTTPClient {
         var configuration = HTTPClient.Configuration(tlsConfiguration: try PinnedTLS.client(keys, server: server))
         configuration.httpVersion = .http1Only
@@ -111,7 +113,8 @@ package struct SyncClient: Sendable {
     /// Whether there was no connection to send anything on.
     private static func isUnconnected(_ error: any Error) -> Bool {
         switch error {
-        case let failure as HTTPClientError: failure == .connectTimeout
+        case let failure as HTTPClientError:
+            [.connectTimeout, .tlsHandshakeTimeout, .getConnectionFromPoolTimeout].contains(failure)
         case let failure as IOError: [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(failure.errnoCode)
         default: error is NIOConnectionError
         }

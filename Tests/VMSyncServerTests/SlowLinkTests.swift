@@ -23,6 +23,27 @@ struct SlowLinkTests {
             #expect(try await it.desktop.chunk(hash(of: chunk)) == chunk)
         }
     }
+
+    @Test("a line that is full at first is not taken for a server that isn't there") func fullLine() async throws {
+        try await ServerFixture.with { it in
+            let certificate = try await PinnedTLS.certificate(of: try ServerAddress(it.address), it.laptopDevice.keys)
+            // The kernel takes the connection, and then nothing goes over it for as long as three lost packets in a row take.
+            let relay = try await SlowRelay.start(to: ServerAddress(it.address).port, after: .milliseconds(3500))
+            let full = "https://127.0.0.1:\(relay.port)"
+            let http = try SyncClient.makeHTTPClient(it.laptopDevice.keys, server: certificate)
+            let client = SyncClient(servers: ServerRing([full]), httpClient: http)
+            #expect(await failure { try await client.checkHealth() } == nil)
+            try await http.shutdown()
+            // Who has another server, and less patience, goes there.
+            let hasty = try SyncClient.makeHTTPClient(
+                it.laptopDevice.keys, server: certificate, connect: .milliseconds(300))
+            let both = SyncClient(servers: ServerRing([full, it.laptop.url]), httpClient: hasty)
+            #expect(await failure { try await both.checkHealth() } == nil)
+            #expect(both.url == it.laptop.url)
+            try await hasty.shutdown()
+            try await relay.stop()
+        }
+    }
 }
 
 /// Passes on what a device says to a server on loopback, 300 KB a second, and the answers at once.
@@ -35,7 +56,8 @@ private final class SlowRelay: Sendable {
 
     private init(listener: any Channel) { self.listener = listener }
 
-    static func start(to port: Int) async throws -> SlowRelay {
+    /// - Parameter delay: so long nothing is passed on at first.
+    static func start(to port: Int, after delay: TimeAmount = interval) async throws -> SlowRelay {
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             // The kernel takes no more than that, either.
             .serverChannelOption(.socketOption(.so_rcvbuf), value: 64 << 10)
@@ -48,7 +70,7 @@ private final class SlowRelay: Sendable {
                     .connect(host: "127.0.0.1", port: port)
                     .flatMap { far in near.pipeline.addHandler(Passing(to: far)) }
                     .map {
-                        let reading = near.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) {
+                        let reading = near.eventLoop.scheduleRepeatedTask(initialDelay: delay, delay: interval) {
                             _ in
                             near.read()
                         }
