@@ -16,7 +16,9 @@ struct BenchCommand: AsyncParsableCommand {
     @Flag(help: "End with one JSON object on one line.") var json = false
     @Option(name: .customLong("part"), help: "A part to measure; may be given again. (default: all)")
     var parts: [BenchPart] = []
-    @Option(name: .customLong("session"), help: "A session of the desktop; may be given again. (default: all)")
+    @Option(
+        name: .customLong("session"),
+        help: "A session of the desktop, for \"bytes\" and \"promise\"; may be given again. (default: all)")
     var sessions: [String] = []
     @Option(help: "Length of each session of the part \"bytes\".") var seconds = 30
     @Option(help: "Pauses per session of the part \"pause\".") var checkpoints = 120

@@ -19,7 +19,8 @@ package enum BenchPart: String, Sendable, Codable, CaseIterable {
 /// All measurements, one after the other.
 package struct Bench: Sendable {
     package var parts = BenchPart.allCases
-    package var sessions = DesktopSession.names
+    /// Nil: those that each part has.
+    package var sessions: [String]?
     package var seconds = 30
     package var seed: UInt64 = 1
     package var desktop: String?
@@ -65,7 +66,7 @@ package struct Bench: Sendable {
         switch part {
         case .bytes:
             var bench = SessionBench(guest: try guest, say: say)
-            bench.sessions = sessions
+            bench.sessions = sessions ?? bench.sessions
             bench.seconds = seconds
             bench.seed = seed
             report.bytes = try await bench.run()
@@ -87,6 +88,7 @@ package struct Bench: Sendable {
         case .history: report.history = try await HistoryBench(guest: try small, say: say).run(program: program)
         case .promise:
             var bench = PromiseBench(guest: try guest, say: say)
+            bench.sessions = sessions ?? bench.sessions
             bench.switches = switches
             bench.seed = seed
             report.promise = try await bench.run(program: program)
