@@ -63,7 +63,25 @@ package struct SwitchApproach: Sendable, Equatable {
     ///   - after: that the one after it would take, with what is written meanwhile.
     package mutating func noteNextRound(_ seconds: Double, after: Double) {
         let isNoShorter = rounds.last.map { $0 >= Self.timeMax && .seconds(seconds) * 5 > $0 * 4 } ?? false
-        isGrowing = isNoShorter || .seconds(seconds) >= Self.timeMax && after * 5 > seconds * 4
+        isGrowing = isNoShorter || Self.isOutrun(seconds, after: after)
+    }
+
+    /// Whether in so many `seconds` of sending, a long time, the guest writes what takes about as long again.
+    static func isOutrun(_ seconds: Double, after: Double) -> Bool {
+        .seconds(seconds) >= timeMax && after * 5 > seconds * 4
+    }
+
+    /// Whether the guest should stand still until what is on its way is there: it would outrun the link, and nobody could say
+    /// how long the switch takes.
+    package private(set) var holdsGuest = false
+
+    /// - Parameters:
+    ///   - seconds: that what is on its way still takes.
+    ///   - after: that the last checkpoint would take then.
+    package mutating func noteSending(_ seconds: Double, after: Double) {
+        // A target that isn't ready may never be.
+        guard held != nil, Self.isOutrun(seconds, after: after) else { return }
+        holdsGuest = true
     }
 
     /// Whether another round and the last checkpoint together would take longer than was promised: then the last one comes
@@ -88,7 +106,7 @@ package struct SwitchApproach: Sendable, Equatable {
 
     /// Whether the next checkpoint should be the last.
     private var isNear: Bool {
-        if hasFailed || isShortOfTime || isGrowing || rounds.count >= Self.roundsMax { return true }
+        if hasFailed || isShortOfTime || isGrowing || holdsGuest || rounds.count >= Self.roundsMax { return true }
         guard let last = rounds.last else { return false }
         let isSlow = last >= Self.timeMax
         if last <= Self.shortEnough || !isSlow && rounds.reduce(.zero, +) >= Self.timeMax { return true }

@@ -38,6 +38,21 @@ struct SwitchApproachTests {
         #expect(approach.next == .anotherRound, "a round of a fast link costs little")
     }
 
+    @Test func aGuestThatOutrunsWhatIsOnItsWayStandsStill() {
+        var approach = SwitchApproach(.random())
+        approach.noteSending(25, after: 100)
+        #expect(!approach.holdsGuest, "the target isn't ready")
+        approach.noteTarget(holds: .base)
+        approach.noteSending(25, after: 19)
+        approach.noteSending(1.9, after: 100)
+        #expect(!approach.holdsGuest && approach.next == .anotherRound)
+        approach.noteSending(25, after: 21)
+        #expect(approach.holdsGuest && approach.next == .lastCheckpoint)
+        // Nothing is written now.
+        approach.noteSending(25, after: 0)
+        #expect(approach.holdsGuest)
+    }
+
     @Test("a target that has more than one round to fetch is waited for")
     func packsDoNotPileUp() {
         var approach = SwitchApproach(.random())

@@ -199,6 +199,7 @@ extension VMHost {
         let telling = Task {
             while (try? await Task.sleep(for: Self.telling)) != nil {
                 decide()
+                await holdIfOutrun()
                 publish()
             }
         }
@@ -215,6 +216,7 @@ extension VMHost {
         }
         sync.endSending()
         uploading = nil
+        if case .failure = sent { await letGoOn() }
         return try sent.get()
     }
 
@@ -310,6 +312,7 @@ extension VMHost {
                 try await machine?.resume()
                 machineState = .running
             }
+            await letGoOn()
             throw error
         }
         try Fault.point("departure-sealed")
@@ -364,7 +367,7 @@ extension VMHost {
         var report = made.steps
         report["pack_bytes"] = Double(made.sealed.packBytes)
         // The same moment by the clock that the target may share.
-        let since = Date().timeIntervalSince1970 * 1000 - made.live.pause.start
+        let since = Date().timeIntervalSince1970 * 1000 - min(made.live.pause.start, heldSince ?? .infinity)
         report["stopped_at"] = HostClock.milliseconds - since
         report["source_clock"] = HostClock.tag(bootID: environment.bootID)
         return report

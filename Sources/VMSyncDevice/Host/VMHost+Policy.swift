@@ -74,7 +74,7 @@ extension VMHost {
         }
     }
 
-    private func gather() -> SyncSignals {
+    func gather() -> SyncSignals {
         sync.noteMoved(environment.conditions.moved)
         var signals = environment.conditions.signals(sync.forecast)
         signals.sinceLast = sync.sinceLast

@@ -117,6 +117,7 @@ extension VMHost {
     func answerRequests() async {
         for index in requests.indices where !requests[index].isBegun {
             requests[index].isBegun = true
+            await letGoOn()
             do {
                 try await begin(requests[index].kind)
             } catch {

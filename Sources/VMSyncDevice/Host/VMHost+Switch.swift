@@ -1,3 +1,5 @@
+import Foundation
+import Logging
 import VMSyncAPI
 import VMSyncCore
 import VMSyncPolicy
@@ -18,6 +20,45 @@ extension VMHost {
         }
         approach = next
         if next != nil { noteOutlook() }
+    }
+
+    // MARK: Standing still
+
+    /// Part of sending: over a slow link a busy guest writes faster than that is done, and its last checkpoint would take longer
+    /// than all before. It stands still from here on instead.
+    func holdIfOutrun() async {
+        noteSwitch()
+        guard approach != nil, heldSince == nil, machineState == .running, uploading != nil, serverAnswers, let machine
+        else { return }
+        let signals = gather()
+        let (seconds, after) = signals.forecast.sending(signals.unsent)
+        approach?.noteSending(seconds, after: after)
+        guard approach?.holdsGuest ?? false else { return }
+        heldSince = Date().timeIntervalSince1970 * 1000
+        do {
+            try await machine.pause()
+            logger.notice("the guest stands still: it writes faster than the link carries, and is switched away")
+        } catch {
+            heldSince = nil
+            logger.debug("it can't be held: \(VMSyncError(error).message)")
+        }
+    }
+
+    /// The guest runs again, unless `action` brings the switch to its end, or nearer.
+    func letGoOn(unless action: DeviceAction) async {
+        guard heldSince != nil else { return }
+        switch action {
+        case .upload where approach != nil && serverAnswers: return
+        case .handOver: return
+        default: await letGoOn()
+        }
+    }
+
+    func letGoOn() async {
+        guard heldSince != nil else { return }
+        heldSince = nil
+        guard machineState == .running, let machine else { return }
+        do { try await machine.resume() } catch { logger.error("\(VMSyncError(error).message)") }
     }
 
     /// While a switch from here or to here is open: says every few seconds that this device still works, or the server

@@ -149,6 +149,8 @@ package actor VMHost {
     var approach: SwitchApproach?
     /// When this device heard of it.
     var approachSince: ContinuousClock.Instant?
+    /// Since when the guest stands still for a switch though its last checkpoint isn't made yet, in milliseconds since 1970.
+    var heldSince: Double?
     /// The cold switch for which the guest was asked to shut down, and when.
     var coldSwitch: (id: SwitchID, asked: ContinuousClock.Instant)?
     /// Tells the server, as long as this device works for a switch, that it does.
@@ -186,6 +188,7 @@ package actor VMHost {
     package func deliver(_ newer: VMRecord?) {
         serverAnswers = newer != nil
         if let newer { take(newer) }
+        if uploading != nil { Task { await holdIfOutrun() } }
         publish()
         wake.signal()
     }
@@ -231,6 +234,7 @@ package actor VMHost {
             await checkHead()
             decide()
             let action = nextAction
+            await letGoOn(unless: action)
             guard action != .wait else {
                 publish()
                 await wake.wait(until: nextLook)

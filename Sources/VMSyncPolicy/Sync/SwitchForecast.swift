@@ -29,11 +29,19 @@ package struct SwitchForecast: Hashable, Sendable {
         return seconds
     }
 
-    /// Seconds of a switch that is asked for now. What waits is sent first, and the guest writes on meanwhile. A burst may or
-    /// may not come, so it belongs to what the guess may be off by: `high` has all of it.
+    /// Seconds of a switch that is asked for now. What waits is sent first, and the guest writes on meanwhile, unless it stands
+    /// still. A burst may or may not come, so it belongs to what the guess may be off by: `high` has all of it.
     package func seconds(_ unsent: SyncSignals.Unsent) -> Estimate {
-        let waiting = unsent.waiting > 0 ? up.seconds(for: unsent.waiting).mean : 0
-        return seconds(unsent: unsent.all + Estimate(unsent.growth.mean * waiting, deviation: unsent.burst / 2))
+        let (sending, after) = sending(unsent)
+        let isHeld = SwitchApproach.isOutrun(sending, after: after)
+        let grown = isHeld ? 0 : unsent.growth.mean * sending
+        return seconds(unsent: unsent.all + Estimate(grown, deviation: unsent.burst / 2))
+    }
+
+    /// Seconds that what waits takes to the server, and then what the guest has written until then.
+    package func sending(_ unsent: SyncSignals.Unsent) -> (seconds: Double, after: Double) {
+        let sending = unsent.waiting > 0 ? up.seconds(for: unsent.waiting).mean : 0
+        return (sending, up.seconds(for: (unsent.written?.mean ?? 0) + unsent.growth.mean * sending).mean)
     }
 
     /// How many bytes may be unsent for a switch to take so long at most; 0 or less if it takes longer in any case. Few, where

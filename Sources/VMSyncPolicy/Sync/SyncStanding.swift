@@ -21,6 +21,8 @@ package struct SyncStanding: Hashable, Sendable, Codable {
     package var keepsPromise: Bool?
     /// Why it wouldn't.
     package var promiseProblem: String?
+    /// Why it would now, and soon won't.
+    package var promiseWarning: String?
     package var nextSeconds: Double?
     package var usedToday: UInt64
     package var usedThisMonth: UInt64
@@ -32,6 +34,7 @@ package struct SyncStanding: Hashable, Sendable, Codable {
         case promiseSeconds = "promise_seconds"
         case keepsPromise = "keeps_promise"
         case promiseProblem = "promise_problem"
+        case promiseWarning = "promise_warning"
         case nextSeconds = "next_seconds"
         case usedToday = "used_today"
         case usedThisMonth = "used_month"
@@ -50,6 +53,9 @@ package struct SyncStanding: Hashable, Sendable, Codable {
         promiseSeconds = promise
         promiseProblem = Self.problem(promise, seconds, signals)
         keepsPromise = promiseProblem == nil
+        if promiseProblem == nil, let outrun = Self.outrun(signals) {
+            promiseWarning = "within \(TimeText.spoken(promise)) for now only: \(outrun)"
+        }
     }
 
     /// Of a standby that is `behind` by so many bytes.
@@ -75,22 +81,25 @@ package struct SyncStanding: Hashable, Sendable, Codable {
 
     private static func problem(_ promise: Double, _ now: Estimate, _ signals: SyncSignals) -> String? {
         let nothing = signals.forecast.seconds(unsent: 0)
-        let (growth, goodput) = (signals.unsent.growth.mean, signals.forecast.up.goodput)
         let within = "not within \(TimeText.spoken(promise))"
         if nothing.mean > promise {
             return "\(within): even with nothing to send a switch takes \(TimeText.spoken(nothing.mean))"
         }
-        if growth > goodput, !signals.forecast.up.isGuessed {
-            return
-                "\(within): the guest writes \(ByteCount(Int(growth)))/s, the link takes \(ByteCount(Int(goodput)))/s"
-        }
         if isUnknown(signals) { return "\(within) for sure: how fast the link is isn't known yet" }
         // As the promise is kept: with room for what isn't known for sure.
         guard now.high > promise else { return nil }
+        if let outrun = outrun(signals) { return "\(within): \(outrun)" }
         var calm = signals.unsent
         calm.burst = 0
         if signals.forecast.seconds(calm).high > promise { return "\(within) just now" }
         return "\(within) for sure: the guest writes up to \(ByteCount(Int(signals.unsent.burst))) at once"
+    }
+
+    /// Where the guest writes faster than the link carries, no promise can be kept for long.
+    private static func outrun(_ signals: SyncSignals) -> String? {
+        let (growth, link) = (signals.unsent.growth.mean, signals.forecast.up)
+        guard growth > link.goodput, !link.isGuessed else { return nil }
+        return "the guest writes \(ByteCount(Int(growth)))/s, the link takes \(ByteCount(Int(link.goodput)))/s"
     }
 
     /// Whether so much is unsent that it depends on the link what a switch would take, of which nothing is known.
@@ -104,7 +113,7 @@ package struct SyncStanding: Hashable, Sendable, Codable {
         if let nextSeconds, state == .waiting { parts[0] += ", next in \(TimeText.spoken(nextSeconds))" }
         parts.append(behindBytes == 0 ? "nothing behind" : "\(ByteCount(behindBytes)) behind")
         if let switchSeconds { parts.append("a switch now would take about \(TimeText.spoken(switchSeconds))") }
-        if let promiseProblem { parts.append(promiseProblem) }
+        if let remark = promiseProblem ?? promiseWarning { parts.append(remark) }
         return parts.joined(separator: "; ")
     }
 }

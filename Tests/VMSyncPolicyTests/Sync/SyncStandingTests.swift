@@ -31,6 +31,12 @@ import VMSyncPolicy
             $0.unsent.growth = Estimate(9_000_000)
         }
         #expect(abs((busy.switchSeconds ?? 0) - (0.2 + 2 * (0.02 + 0.5 + 0.0012 + 0.9 * 0.52))) < 0.001)
+        // Ten times that, and it would stand still.
+        let outrun = try standing([:]) {
+            $0.unsent.waiting = 50_000_000
+            $0.unsent.growth = Estimate(9_000_000)
+        }
+        #expect(abs((outrun.switchSeconds ?? 0) - (0.2 + 2 * (0.02 + 5 + 0.0012))) < 0.001)
         let slow = try standing([:]) {
             $0.isMetered = true
             $0.sinceLast = 108
@@ -53,8 +59,16 @@ import VMSyncPolicy
         #expect(tooMuch.keepsPromise == false && tooMuch.words.hasSuffix("; not within 1.0 s just now"))
         let perhaps = try standing([.switchWithin: "1s"]) { $0.unsent.written = Estimate(1e6, deviation: 5e6) }
         #expect(perhaps.promiseProblem == "not within 1.0 s just now" && perhaps.switchSeconds ?? 1 < 1)
-        let growing = try standing([.switchWithin: "1s"]) { $0.unsent.growth = Estimate(20e6) }
+        let growing = try standing([.switchWithin: "1s"]) {
+            $0.unsent.growth = Estimate(20e6)
+            $0.unsent.waiting = 2e6
+        }
         #expect(growing.promiseProblem == "not within 1.0 s: the guest writes 20 MB/s, the link takes 10 MB/s")
+        // It outruns the link, and isn't far ahead yet.
+        let started = try standing([.switchWithin: "1s"]) { $0.unsent.growth = Estimate(20e6) }
+        #expect(started.keepsPromise == true)
+        #expect(
+            started.words.hasSuffix("; within 1.0 s for now only: the guest writes 20 MB/s, the link takes 10 MB/s"))
         let bursting = try standing([.switchWithin: "1s"]) { $0.unsent.burst = 5e6 }
         #expect(bursting.promiseProblem == "not within 1.0 s for sure: the guest writes up to 5.0 MB at once")
         #expect(abs((bursting.switchSeconds ?? 1) - 0.2424) < 0.001, "what usually happens")
