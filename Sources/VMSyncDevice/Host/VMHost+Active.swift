@@ -176,7 +176,10 @@ extension VMHost {
         let start = ContinuousClock.now
         let isShared = then == .keep && approach == nil
         let head = try await send(offer, outgoing.path, sealed.packBytes, isShared: isShared)
-        sync.up.note(bytes: sealed.packBytes, seconds: (ContinuousClock.now - start).seconds)
+        let took = (ContinuousClock.now - start).seconds
+        sync.up.note(bytes: sealed.packBytes, seconds: took)
+        logger.debug(
+            "checkpoint \(sealed.sequence) is saved", metadata: ["bytes": "\(sealed.packBytes)", "seconds": "\(took)"])
         environment.conditions.saveTraffic()
         try Fault.point(then == .keep ? "after-commit" : "departure-committed")
         try await noteCommitted(head, outgoing)
@@ -196,8 +199,12 @@ extension VMHost {
         }
         uploading = sending
         sync.beginSending(bytes, meter: environment.conditions.moved)
+        let news = WakeSignal()
+        self.news = news
         let telling = Task {
-            while (try? await Task.sleep(for: Self.telling)) != nil {
+            while true {
+                await news.wait(until: .now + Self.telling)
+                if Task.isCancelled { break }
                 decide()
                 await holdIfOutrun()
                 publish()
@@ -216,6 +223,7 @@ extension VMHost {
         }
         sync.endSending()
         uploading = nil
+        self.news = nil
         if case .failure = sent { await letGoOn() }
         return try sent.get()
     }

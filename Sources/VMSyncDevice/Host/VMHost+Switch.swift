@@ -12,6 +12,13 @@ extension VMHost {
         let next = SwitchApproach.following(approach, record.lastSwitch, from: environment.me.id)
         if let next, next.id != approach?.id {
             approachSince = .now
+            let unsent = gather().unsent
+            logger.debug(
+                "a switch from here begins",
+                metadata: [
+                    "waiting": "\(Int(unsent.waiting))", "written": "\(Int(unsent.written?.mean ?? 0))",
+                    "growth": "\(Int(unsent.growth.mean))",
+                ])
             sync.makeDue()
             // It can wait; the switch wants the link.
             spanMaking?.cancel()
@@ -35,18 +42,18 @@ extension VMHost {
         approach?.noteSending(seconds, after: after)
         guard approach?.holdsGuest ?? false else { return }
         heldSince = Date().timeIntervalSince1970 * 1000
-        do {
-            try await machine.pause()
+        // Also in a cancelled task, and to its end: nothing else may be asked of QEMU meanwhile.
+        switch await Task(operation: { try await machine.pause() }).result {
+        case .success:
             logger.notice("the guest stands still: it writes faster than the link carries, and is switched away")
-        } catch {
+        case .failure(let error):
             heldSince = nil
-            logger.debug("it can't be held: \(VMSyncError(error).message)")
+            logger.warning("the guest can't be held: \(VMSyncError(error).message)")
         }
     }
 
-    /// The guest runs again, unless `action` brings the switch to its end, or nearer.
+    /// The guest runs again if it was held, unless `action` brings the switch to its end, or nearer.
     func letGoOn(unless action: DeviceAction) async {
-        guard heldSince != nil else { return }
         switch action {
         case .upload where approach != nil && serverAnswers: return
         case .handOver: return
@@ -54,11 +61,14 @@ extension VMHost {
         }
     }
 
+    /// The guest runs again if it was held, and the VM is still ours. Also in a cancelled task.
     func letGoOn() async {
         guard heldSince != nil else { return }
         heldSince = nil
-        guard machineState == .running, let machine else { return }
-        do { try await machine.resume() } catch { logger.error("\(VMSyncError(error).message)") }
+        guard machineState == .running, record.holder == me, record.epoch == tenure?.epoch, let machine else { return }
+        if case .failure(let error) = await Task(operation: { try await machine.resume() }).result {
+            logger.error("\(VMSyncError(error).message)")
+        }
     }
 
     /// While a switch from here or to here is open: says every few seconds that this device still works, or the server

@@ -151,6 +151,8 @@ package actor VMHost {
     var approachSince: ContinuousClock.Instant?
     /// Since when the guest stands still for a switch though its last checkpoint isn't made yet, in milliseconds since 1970.
     var heldSince: Double?
+    /// While a pack is sent: that something was heard.
+    var news: WakeSignal?
     /// The cold switch for which the guest was asked to shut down, and when.
     var coldSwitch: (id: SwitchID, asked: ContinuousClock.Instant)?
     /// Tells the server, as long as this device works for a switch, that it does.
@@ -188,7 +190,7 @@ package actor VMHost {
     package func deliver(_ newer: VMRecord?) {
         serverAnswers = newer != nil
         if let newer { take(newer) }
-        if uploading != nil { Task { await holdIfOutrun() } }
+        news?.signal()
         publish()
         wake.signal()
     }
@@ -405,6 +407,7 @@ package actor VMHost {
     }
 
     private func close() async {
+        await letGoOn()
         // They come back to this actor, whose thread ends soon.
         let beside =
             [spanMaking, merging, thumbnailSending, waking, switchKeeper?.task].compactMap(\.self)
