@@ -107,6 +107,12 @@ extension VMHost {
         trackerIsCurrent = tracker != nil
         watch.lap("encode")
         sync.making.note((live.pause.length + (watch.steps["encode"] ?? 0)) / 1000)
+        let guess = sync.unsent.written
+        logger.debug(
+            "checkpoint \(sealed.sequence) is made",
+            metadata: [
+                "bytes": "\(sealed.packBytes)", "guess": "\(Int(guess?.mean ?? 0))", "high": "\(Int(guess?.high ?? 0))",
+            ])
         sync.notePack(sealed.packBytes)
         return Made(sealed: sealed, live: live, steps: live.pause.parts.merging(watch.steps) { $1 })
     }

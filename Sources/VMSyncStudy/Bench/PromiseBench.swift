@@ -251,13 +251,15 @@ package struct PromiseBenchReport: Sendable, Codable {
             "link, Mbit/s up/down", "promised, s", "switch, s: median", "longest", "stood still, s: median", "longest",
             "**kept**", "within it, of all", "over the link, per minute",
         ])
+        func figure(_ seconds: Double?) -> String { seconds?.fixed(2) ?? "" }
         for cell in cells {
             let (totals, penalties) = (
                 cell.promised.compactMap(\.seconds).sorted(), cell.promised.compactMap(\.penalty_s).sorted()
             )
             table.rows.append([
-                "\(cell.link), \(cell.up)/\(cell.down)", "\(cell.promise_s)", (totals.percentile(50) ?? 0).fixed(2),
-                (totals.last ?? 0).fixed(2), (penalties.percentile(50) ?? 0).fixed(2), (penalties.last ?? 0).fixed(2),
+                "\(cell.link), \(cell.up)/\(cell.down)", "\(cell.promise_s)", figure(totals.percentile(50)),
+                figure(totals.last),
+                figure(penalties.percentile(50)), figure(penalties.last),
                 "**\(cell.kept) of \(cell.promised.count)**", "\(cell.within) of \(cell.switches.count)",
                 "\(ByteCount(Int(Double(cell.bytes) / max(1, cell.seconds) * 60)))",
             ])
