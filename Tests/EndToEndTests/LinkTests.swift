@@ -110,7 +110,7 @@ extension EndToEnd {
                 _ = try await waitFor("the switch to be asked for") { try await trial.vm("B")?.lastSwitch }
                 asking.cancel()
                 _ = await asking.result
-                _ = try await waitFor("it to end", for: .seconds(10)) {
+                _ = try await waitFor("it to end") {
                     try await trial.vm("B")?.lastSwitch?.state == .refused ? true : nil
                 }
                 try await link.plug(true)

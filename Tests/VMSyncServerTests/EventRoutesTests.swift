@@ -120,14 +120,15 @@ struct Watcher {
             try await slow.send("GET /api/v1/events HTTP/1.1\r\nHost: s\r\n\r\n")
             try await slow.stopReading()
             try await eventually("it is connected") { try await isConnected(it.laptopID, it) }
-            // The other one goes on reading, or it were a slow one as well.
+            // The other one goes on reading, or it were a slow one as well. Where the machine is so busy that it is dropped
+            // too, it comes back; the slow one does not.
             let reader = Task { [client = it.desktop] in
                 var watcher = Watcher(client)
-                try await watcher.until { $0.breaks > 0 }
+                try await watcher.until { _ in false }
             }
             try await eventually("the other one is connected") { try await isConnected(it.desktopID, it) }
             try await eventually("it is dropped") { try await !isConnected(it.laptopID, it) }
-            #expect(try await isConnected(it.desktopID, it))
+            try await eventually("the other one goes on") { try await isConnected(it.desktopID, it) }
             reader.cancel()
             try? await slow.close()
         }
