@@ -3,7 +3,7 @@ import VMSyncCore
 /// Asks `probe` until it gives something.
 /// - Throws: `timeout` naming what was waited for.
 package func waitFor<Found: Sendable>(
-    _ what: String, for limit: Duration = .seconds(60), every pause: Duration = .milliseconds(20),
+    _ what: String, for limit: Duration = .seconds(120), every pause: Duration = .milliseconds(20),
     isolation: isolated (any Actor)? = #isolation,
     until probe: () async throws -> Found?
 ) async throws -> Found {

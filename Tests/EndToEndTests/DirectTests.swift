@@ -83,7 +83,7 @@ extension EndToEnd {
                 }
                 try await trial.startDaemon(device)
                 let (here, there) = (stage.active, stage.standby)
-                let active = try await waitFor("the guest to run", for: .seconds(60)) { () -> String? in
+                let active = try await waitFor("the guest to run") { () -> String? in
                     let states = (try await trial.vm(here), try await trial.vm(there))
                     let running = (states.0?.machine?.state == "running", states.1?.machine?.state == "running")
                     guard running != (true, true) else { throw VMSyncError(.bug, "it runs in two places") }
@@ -134,7 +134,7 @@ extension EndToEnd {
                     try await trial.waitUntilReady("B")
                     // A pack takes a second.
                     try await home.setLines(up: 0.02, down: 100)
-                    let ahead = try await waitFor("B to be ahead of the server", for: .seconds(120)) {
+                    let ahead = try await waitFor("B to be ahead of the server") {
                         try await trial.vm("B").flatMap { $0.sequence > $0.head ? $0.sequence : nil }
                     }
                     await trial.destroy("A")
@@ -191,7 +191,7 @@ extension EndToEnd {
                 #expect(stage.active == "B")
                 try await trial.startServer()
                 let (active, standby) = (stage.active, stage.standby)
-                _ = try await waitFor("the server to have it all", for: .seconds(60)) {
+                _ = try await waitFor("the server to have it all") {
                     let (there, here) = (try await trial.vm(standby), try await trial.vm(active))
                     return there?.activeDevice == active && here?.notUploadedBytes == 0 && here?.head == there?.head
                         ? true : nil

@@ -100,7 +100,7 @@ extension EndToEnd {
                 #expect(left > 0 && left < atSwitch)
 
                 try await link.slowDown(toMegabits: 1000)
-                _ = try await waitFor("the base image to be whole", for: .seconds(120)) {
+                _ = try await waitFor("the base image to be whole") {
                     try await trial.vm("B").flatMap { $0.base == nil ? true : nil }
                 }
                 _ = try await waitFor("the base image to have its name") {
@@ -146,7 +146,7 @@ extension EndToEnd {
                     try await trial.vm("B").flatMap { $0.base?.isAwaited == true ? true : nil }
                 }
                 try await link.plug(false)
-                _ = try await waitFor("the server to be missed", for: .seconds(60)) {
+                _ = try await waitFor("the server to be missed") {
                     try await trial.vm("B").flatMap { $0.base?.isAwaited == true && !$0.serverAnswers ? true : nil }
                 }
                 let said = try await trial.vmsync("B", "status", Stage.vmName)

@@ -38,7 +38,7 @@ extension EndToEnd {
         }
 
         private static func checkClock(_ stage: Stage, _ device: String) async throws {
-            let said = try await waitFor("\(device) to set the guest's clock", for: .seconds(20)) {
+            let said = try await waitFor("\(device) to set the guest's clock") {
                 try await stage.trial.vm(device)?.machine?.clock
             }
             #expect(abs(said.skewSeconds) <= 1)
@@ -57,7 +57,7 @@ extension EndToEnd {
             let mark = "answer-\(Identifier.random())"
             return try await GuestConsole.with(paths.console) { console in
                 try await console.type("echo \(mark)=$(\(command))")
-                return try await waitFor("the guest to answer", for: .seconds(30)) {
+                return try await waitFor("the guest to answer") {
                     let log = String(
                         decoding: FileManager.default.contents(atPath: paths.consoleLog) ?? Data(), as: UTF8.self)
                     return log.split(whereSeparator: \.isNewline).compactMap { line in

@@ -111,7 +111,7 @@ extension EndToEnd {
             try await World.withGuest(interval: 0.1) { stage in
                 let trial = stage.trial
                 await trial.endDaemon("B", SIGTERM)
-                _ = try await waitFor("230 checkpoints", for: .seconds(120)) {
+                _ = try await waitFor("230 checkpoints") {
                     try await trial.vm("A")?.head.rawValue ?? 0 > 230 ? true : nil
                 }
                 let spans = try await waitFor("spans") { () -> [PackID]? in
@@ -248,7 +248,7 @@ extension EndToEnd {
         ) async throws {
             let id = try #require(try await vm(device, name, trial)).id
             let path = trial.paths(device, id).consoleLog
-            _ = try await waitFor("\(name) to count on \(device)", for: .seconds(120)) {
+            _ = try await waitFor("\(name) to count on \(device)") {
                 guard let console = FileManager.default.contents(atPath: path),
                     let end = console.lastIndex(of: UInt8(ascii: "\n"))
                 else { return nil as Bool? }

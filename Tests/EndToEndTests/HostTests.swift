@@ -51,7 +51,7 @@ extension EndToEnd {
                     try await trial.addDevice("A", environment: Self.on(services.bus))
                     try await trial.addDevice("B", environment: Self.on(services.neighbourBus))
                     for (device, other, address) in [("A", "B", "10.8.0.2:"), ("B", "A", "10.8.0.1:")] {
-                        _ = try await waitFor("\(device) to find \(other)", for: .seconds(30)) {
+                        _ = try await waitFor("\(device) to find \(other)") {
                             let devices = try await trial.control(device) {
                                 try await $0.get(ControlPath.devices, as: [DeviceStatus].self)
                             }
@@ -60,7 +60,7 @@ extension EndToEnd {
                         }
                     }
                     await trial.endDaemon("B", SIGTERM)
-                    _ = try await waitFor("A to know that B is gone", for: .seconds(30)) {
+                    _ = try await waitFor("A to know that B is gone") {
                         let devices = try await trial.control("A") {
                             try await $0.get(ControlPath.devices, as: [DeviceStatus].self)
                         }

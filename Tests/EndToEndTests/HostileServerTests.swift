@@ -176,14 +176,14 @@ extension EndToEnd {
         /// Waits until the server has `count` more checkpoints.
         private static func grow(_ trial: Trial, by count: UInt64) async throws {
             let head = try #require(try await trial.vm("A")).head
-            _ = try await waitFor("\(count) more checkpoints", for: .seconds(60)) {
+            _ = try await waitFor("\(count) more checkpoints") {
                 let now = try await trial.vm("A")
                 return now?.head.rawValue ?? 0 >= head.rawValue + count ? true : nil
             }
         }
 
         private static func problem(of device: String, _ trial: Trial) async throws -> VMSyncError {
-            try await waitFor("\(device) to say what is wrong", for: .seconds(60)) {
+            try await waitFor("\(device) to say what is wrong") {
                 guard let problem = try await trial.vm(device)?.problem, problem.code != .unavailable else {
                     return nil
                 }

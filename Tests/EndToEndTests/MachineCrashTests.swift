@@ -45,7 +45,7 @@ extension EndToEnd {
                 }
                 try await stage.waitForGuest(counts: 1)
                 let (saved, kept) = (stage.tape.witness, try await trial.state("A").sequence)
-                _ = try await waitFor("two more checkpoints", for: .seconds(60)) {
+                _ = try await waitFor("two more checkpoints") {
                     try await trial.state("A").sequence >= kept.next.next ? true : nil
                 }
                 try await killMachine(of: stage)

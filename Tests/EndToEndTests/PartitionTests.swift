@@ -93,7 +93,7 @@ extension EndToEnd {
                 #expect(try await stage.trial.vm("A")?.epoch != before)
                 try await link.plug(true)
                 let trial = stage.trial
-                let fork = try await waitFor("A to come back", for: .seconds(120)) { () -> KeptFork? in
+                let fork = try await waitFor("A to come back") { () -> KeptFork? in
                     try await trial.control("A") { try await $0.get("/vms/work/forks", as: [KeptFork].self) }.first
                 }
                 #expect(fork.parent == head && fork.missing == nil)

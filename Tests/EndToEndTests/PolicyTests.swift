@@ -30,7 +30,7 @@ extension EndToEnd {
                 let used = try #require(try await Self.standing("A", trial)).usedToday
                 let cap = used + 60_000
                 _ = try await Self.set(Self.capOf(cap), on: "A", trial)
-                _ = try await waitFor("A to have used up its cap", for: .seconds(120)) {
+                _ = try await waitFor("A to have used up its cap") {
                     try await Self.standing("A", trial)?.state == .paused ? true : nil
                 }
                 let paused = try await trial.state("A")
@@ -64,7 +64,7 @@ extension EndToEnd {
                 let trial = stage.trial
                 let used = try #require(try await Self.standing("B", trial)).usedToday
                 _ = try await Self.set(Self.capOf(used + 30_000), on: "B", trial)
-                _ = try await waitFor("B to have used up its cap", for: .seconds(120)) {
+                _ = try await waitFor("B to have used up its cap") {
                     try await Self.standing("B", trial)?.state == .paused ? true : nil
                 }
                 let stopped = try await trial.state("B").sequence
@@ -107,9 +107,11 @@ extension EndToEnd {
                 try await trial.startDaemon("A", interval: 0.5, environment: ["VMSYNC_HOST_ROOT": host])
                 _ = try await Self.set([.onBattery: "pause", .onLowBattery: "sync"], on: "A", trial)
                 try await stage.waitForGuest(counts: 3)
-                #expect(try await Self.standing("A", trial)?.state == .syncing)
+                _ = try await waitFor("A to sync at the charger") {
+                    try await Self.standing("A", trial)?.state == .syncing ? true : nil
+                }
                 try Self.writePower(host, onMains: false, level: 70)
-                let paused = try await waitFor("A to pause", for: .seconds(60)) { () -> VMStatus? in
+                let paused = try await waitFor("A to pause") { () -> VMStatus? in
                     let state = try await trial.vm("A")
                     return state?.sync?.state == .paused ? state : nil
                 }
@@ -122,7 +124,7 @@ extension EndToEnd {
                 try await trial.waitUntilReady("A")
                 _ = try await stage.move()
                 try Self.writePower(host, onMains: true, level: 70)
-                _ = try await waitFor("A to go on", for: .seconds(60)) {
+                _ = try await waitFor("A to go on") {
                     try await Self.standing("A", trial)?.state == .syncing ? true : nil
                 }
                 #expect(try await stage.losses() == [])

@@ -62,7 +62,7 @@ extension EndToEnd {
         /// Lets the guest run until it has written to its disk, and the other device has all of it.
         private static func run(_ trial: Trial, on device: Int) async throws -> String {
             let id = try #require(try await trial.vm(devices[device])).id
-            let nonce = try await waitFor("the guest to write", for: .seconds(60)) { () -> String? in
+            let nonce = try await waitFor("the guest to write") { () -> String? in
                 var tape = ConsoleTape()
                 try tape.append(trial.paths(devices[device], id).consoleLog)
                 return tape.witness.count >= 12 ? tape.witness.nonces.first : nil

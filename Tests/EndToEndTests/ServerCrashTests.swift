@@ -62,14 +62,14 @@ extension EndToEnd {
                 }
                 #expect(offline.state == .active)
                 #expect(offline.problem?.code == .unavailable)
-                let later = try await waitFor("A to make checkpoints that wait", for: .seconds(90)) {
+                let later = try await waitFor("A to make checkpoints that wait, all but the oldest in one") {
+                    () -> VMStatus? in
                     let vm = try await trial.state("A")
-                    return vm.sequence.rawValue >= offline.sequence.rawValue + 4 ? vm : nil
+                    guard vm.sequence.rawValue >= offline.sequence.rawValue + 4 else { return nil }
+                    return try waiting(in: trial, stage.vm) == [offline.sequence, vm.sequence] ? vm : nil
                 }
                 #expect(later.head == offline.head)
                 #expect(later.notUploadedBytes > offline.notUploadedBytes)
-                #expect(
-                    try waiting(in: trial, stage.vm) == [offline.sequence, later.sequence], "all but the oldest in one")
                 #expect(try await trial.state("B").state == .disconnected)
 
                 // A daemon that starts without the server takes over what runs.
@@ -84,7 +84,9 @@ extension EndToEnd {
                 try await trial.startServer()
                 try await trial.waitUntilReady("B", atLeast: later.sequence.next)
                 #expect(try await stage.standbyAgrees())
-                #expect(try await trial.state("A").notUploadedBytes == 0)
+                _ = try await waitFor("A to have nothing that waits") {
+                    try await trial.state("A").notUploadedBytes == 0 ? true : nil
+                }
                 _ = try await stage.move()
                 try await stage.waitForGuest(counts: 3)
                 #expect(try await stage.losses() == [])

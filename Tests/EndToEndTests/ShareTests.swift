@@ -23,7 +23,7 @@ extension EndToEnd {
                 }
                 let copy = try #require(try await trial.status("C").vms.first { $0.name == name }).id
                 let console = trial.paths("C", copy).consoleLog
-                _ = try await waitFor("the copy to count", for: .seconds(60)) {
+                _ = try await waitFor("the copy to count") {
                     guard let bytes = FileManager.default.contents(atPath: console) else { return nil as Bool? }
                     let witness = Witness(console: bytes)
                     return witness.count > before.count && witness.nonces == before.nonces ? true : nil

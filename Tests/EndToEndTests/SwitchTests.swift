@@ -92,7 +92,7 @@ extension EndToEnd {
                 try stage.turn()
                 // It was shut down in good order, and has booted: its memory is new, its disk is not.
                 try stage.beginTapeAnew()
-                _ = try await waitFor("the guest to boot on B", for: .seconds(60)) {
+                _ = try await waitFor("the guest to boot on B") {
                     var seen = ConsoleTape()
                     try seen.append(trial.paths("B", stage.vm).consoleLog)
                     return seen.witness.count > 5 && seen.witness.nonces != before.nonces ? true : nil

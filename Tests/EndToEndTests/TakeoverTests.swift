@@ -37,7 +37,7 @@ extension EndToEnd {
                 try await stage.waitForGuest(counts: 3)
 
                 try await link.plug(true)
-                let forks = try await waitFor("A to come back", for: .seconds(120)) { () -> [KeptFork]? in
+                let forks = try await waitFor("A to come back") { () -> [KeptFork]? in
                     let forks = try await trial.control("A") {
                         try await $0.get("/vms/work/forks", as: [KeptFork].self)
                     }
@@ -84,7 +84,7 @@ extension EndToEnd {
                     try await link.plug(true)
                     try await trial.waitForCrash(of: "A")
                     try await trial.startDaemon("A", interval: 0.5)
-                    _ = try await waitFor("A to follow, after \(step)", for: .seconds(120)) {
+                    _ = try await waitFor("A to follow, after \(step)") {
                         try await trial.vm("A")?.forks == 1 ? true : nil
                     }
                     try stage.readTape()
@@ -120,11 +120,11 @@ extension EndToEnd {
                 let head = try await trial.state("B").head
                 try await link.plug(false)
                 try await stage.waitForGuest(counts: 40)
-                _ = try await waitFor("A to keep what it can't send", for: .seconds(120)) {
+                _ = try await waitFor("A to keep what it can't send") {
                     try await trial.vm("A")?.notUploadedBytes ?? 0 > 0 ? true : nil
                 }
                 try await link.plug(true)
-                _ = try await waitFor("the server to have it", for: .seconds(120)) { () -> Bool? in
+                _ = try await waitFor("the server to have it") { () -> Bool? in
                     guard let state = try await trial.vm("B") else { return nil }
                     return state.head > head && state.sequence == state.head ? true : nil
                 }
@@ -147,7 +147,7 @@ extension EndToEnd {
                 }
                 try await here.waitForGuest(counts: 5)
                 try await link.plug(true)
-                _ = try await waitFor("A to come back", for: .seconds(120)) {
+                _ = try await waitFor("A to come back") {
                     try await trial.vm("A")?.forks == 1 ? true : nil
                 }
                 try await trial.waitUntilReady("A")

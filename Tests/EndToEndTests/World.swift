@@ -100,7 +100,7 @@ extension Trial {
 
     /// Waits until the daemon of `device` has died of a planted fault.
     nonisolated func waitForCrash(of device: String) async throws {
-        _ = try await waitFor("the daemon of \(device) to meet its fault", for: .seconds(90)) {
+        _ = try await waitFor("the daemon of \(device) to meet its fault") {
             await self.daemonIsRunning(device) ? nil : true
         }
     }

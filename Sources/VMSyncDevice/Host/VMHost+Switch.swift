@@ -35,8 +35,9 @@ extension VMHost {
     /// than all before. It stands still from here on instead.
     func holdIfOutrun() async {
         noteSwitch()
-        guard approach != nil, heldSince == nil, machineState == .running, uploading != nil, serverAnswers, let machine
-        else { return }
+        // Nobody waits for it any more, or it may come to nothing: what is on its way may take minutes yet.
+        guard approach != nil, serverAnswers else { return await letGoOn() }
+        guard heldSince == nil, machineState == .running, uploading != nil, let machine else { return }
         let signals = gather()
         let (seconds, after) = signals.forecast.sending(signals.unsent)
         approach?.noteSending(seconds, after: after)
@@ -66,8 +67,11 @@ extension VMHost {
         guard heldSince != nil else { return }
         heldSince = nil
         guard machineState == .running, record.holder == me, record.epoch == tenure?.epoch, let machine else { return }
-        if case .failure(let error) = await Task(operation: { try await machine.resume() }).result {
-            logger.error("\(VMSyncError(error).message)")
+        switch await Task(operation: { try await machine.resume() }).result {
+        case .success:
+            logger.notice("the guest goes on: the switch that it stood still for goes no further now")
+            wakeGuest(pullsCable: false)
+        case .failure(let error): logger.error("\(VMSyncError(error).message)")
         }
     }
 
